@@ -1,0 +1,39 @@
+/** SampleSink: where accepted samples go. Implemented by storage, by the shard router, and by the pipeline in front. */
+import type { SampleBatch } from '../model/sample-batch.ts';
+import type { TenantId } from '../model/tenant.ts';
+
+export interface SampleSink {
+  /**
+   * Stores a batch. Resolves once everything counted as stored survives kill -9 of this process. Rejects only if
+   * nothing may be acknowledged (StorageFullError -> 503, ShuttingDownError -> 503, or a bug); then part of the batch
+   * may still be present (a retry is harmless: equal samples settle to one).
+   * The batch belongs to the caller again when the promise settles.
+   */
+  append(tenant: TenantId, batch: SampleBatch): Promise<AppendResult>;
+}
+
+export interface AppendResult {
+  samples: number;
+  histograms: number;
+  exemplars: number;
+  /** Refused rows by reason; empty when all went in. */
+  rejected: Rejection[];
+}
+
+export interface Rejection {
+  /** too_many_series, label_blocked, invalid_labels, too_old, ... : a fixed vocabulary, used as a metric label. */
+  reason: string;
+  count: number;
+  /** One example as text: metric, label, limit and remedy. */
+  example: string;
+}
+
+/** The disk is full or failing: nothing is acknowledged until it recovers. HTTP 503. */
+export class StorageFullError extends Error {
+  override name = 'StorageFullError';
+}
+
+/** The process is draining. HTTP 503 with Retry-After. */
+export class ShuttingDownError extends Error {
+  override name = 'ShuttingDownError';
+}
