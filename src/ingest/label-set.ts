@@ -1,0 +1,231 @@
+/**
+ * LabelSet: one label set being put together from bytes or strings in any order, written out in the canonical encoding
+ * (model/labels.ts). For producers whose labels are not canonical on arrival: text exposition, import, slow rows of
+ * remote write, self metrics.
+ *
+ * All texts lie in one scratch buffer and labels are index quadruples, so a set costs no object once the scratch has
+ * grown. Sorting is an insertion sort: senders' labels are few and mostly sorted already.
+ */
+
+/** A set with more labels than this is refused by every decoder. */
+export const MAX_LABELS = 1024;
+/** Bytes of all names and values of one set. */
+export const MAX_LABEL_SET_BYTES = 1 << 20;
+
+const encoder = new TextEncoder();
+
+export class LabelSet {
+  /** Scratch that holds the texts; valid until the next `clear`. */
+  bytes = new Uint8Array(4096);
+  /** Number of labels added. */
+  count = 0;
+  private used = 0;
+  /** Offsets into `bytes`, four a label: name start, name end, value start, value end. */
+  private at = new Uint32Array(64 * 4);
+
+  clear(): void {
+    this.count = 0;
+    this.used = 0;
+  }
+
+  /** Adds a copy of both texts. An empty value is kept until `sort`, which drops it. */
+  addBytes(
+    source: Uint8Array,
+    nameStart: number,
+    nameEnd: number,
+    valueSource: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const n = nameEnd - nameStart;
+    const v = valueEnd - valueStart;
+    this.reserve(n + v);
+    const p = this.used;
+    copyBytes(source, nameStart, nameEnd, this.bytes, p);
+    copyBytes(valueSource, valueStart, valueEnd, this.bytes, p + n);
+    this.push(p, p + n, p + n + v);
+  }
+
+  addStrings(name: string, value: string): void {
+    this.reserve((name.length + value.length) * 3);
+    const p = this.used;
+    const mid = p + writeText(this.bytes, p, name);
+    const end = mid + writeText(this.bytes, mid, value);
+    this.push(p, mid, end);
+  }
+
+  /**
+   * Sorts by name in byte order and drops labels with empty values. Returns the index of a label whose name equals the
+   * one before it, or -1.
+   */
+  sort(): number {
+    const at = this.at;
+    let kept = 0;
+    for (let i = 0; i < this.count; i++) {
+      const a = at[i * 4] as number;
+      const b = at[i * 4 + 1] as number;
+      const c = at[i * 4 + 2] as number;
+      const d = at[i * 4 + 3] as number;
+      if (c === d) continue;
+      let j = kept;
+      while (j > 0 && this.compareName(j - 1, a, b) > 0) {
+        at.copyWithin(j * 4, j * 4 - 4, j * 4);
+        j--;
+      }
+      at[j * 4] = a;
+      at[j * 4 + 1] = b;
+      at[j * 4 + 2] = c;
+      at[j * 4 + 3] = d;
+      kept++;
+    }
+    this.count = kept;
+    for (let i = 1; i < kept; i++) {
+      if (this.compareName(i - 1, at[i * 4] as number, at[i * 4 + 1] as number) === 0) return i;
+    }
+    return -1;
+  }
+
+  nameText(i: number): string {
+    return Buffer.from(this.bytes.buffer, this.at[i * 4] as number, this.nameLength(i)).toString();
+  }
+
+  valueText(i: number): string {
+    return Buffer.from(this.bytes.buffer, this.at[i * 4 + 2] as number, this.valueLength(i)).toString();
+  }
+
+  /** Whether label i has exactly this name, given as bytes. */
+  nameIs(i: number, name: Uint8Array): boolean {
+    return (
+      this.nameLength(i) === name.length &&
+      compareBytes(this.bytes, this.at[i * 4] as number, this.at[i * 4 + 1] as number, name, 0, name.length) === 0
+    );
+  }
+
+  /** Size of the canonical encoding of all labels as they stand. */
+  encodedSize(): number {
+    let size = 0;
+    for (let i = 0; i < this.count; i++) {
+      const inner = this.innerSize(i);
+      size += 1 + varintSize(inner) + inner;
+    }
+    return size;
+  }
+
+  /** Writes the canonical encoding to out[p..] (which has room for `encodedSize`) and returns the end. Call `sort` first. */
+  encode(out: Uint8Array, p: number): number {
+    let q = p;
+    for (let i = 0; i < this.count; i++) {
+      out[q++] = 0x0a;
+      q = putVarint(out, q, this.innerSize(i));
+      out[q++] = 0x0a;
+      q = putVarint(out, q, this.nameLength(i));
+      q = copyBytes(this.bytes, this.at[i * 4] as number, this.at[i * 4 + 1] as number, out, q);
+      out[q++] = 0x12;
+      q = putVarint(out, q, this.valueLength(i));
+      q = copyBytes(this.bytes, this.at[i * 4 + 2] as number, this.at[i * 4 + 3] as number, out, q);
+    }
+    return q;
+  }
+
+  private nameLength(i: number): number {
+    return (this.at[i * 4 + 1] as number) - (this.at[i * 4] as number);
+  }
+
+  private valueLength(i: number): number {
+    return (this.at[i * 4 + 3] as number) - (this.at[i * 4 + 2] as number);
+  }
+
+  private innerSize(i: number): number {
+    const n = this.nameLength(i);
+    const v = this.valueLength(i);
+    return 2 + varintSize(n) + n + varintSize(v) + v;
+  }
+
+  private compareName(i: number, start: number, end: number): number {
+    return compareBytes(this.bytes, this.at[i * 4] as number, this.at[i * 4 + 1] as number, this.bytes, start, end);
+  }
+
+  private push(start: number, mid: number, end: number): void {
+    if (this.count === MAX_LABELS) throw new RangeError(`more than ${MAX_LABELS} labels on one series`);
+    const q = this.count * 4;
+    if (q === this.at.length) {
+      const grown = new Uint32Array(q * 2);
+      grown.set(this.at);
+      this.at = grown;
+    }
+    this.at[q] = start;
+    this.at[q + 1] = mid;
+    this.at[q + 2] = mid;
+    this.at[q + 3] = end;
+    this.count++;
+    this.used = end;
+  }
+
+  private reserve(more: number): void {
+    const need = this.used + more;
+    if (need <= this.bytes.length) return;
+    if (need > 3 * MAX_LABEL_SET_BYTES) throw new RangeError(`a label set is larger than ${MAX_LABEL_SET_BYTES} bytes`);
+    const grown = new Uint8Array(Math.max(need, this.bytes.length * 2));
+    grown.set(this.bytes);
+    this.bytes = grown;
+  }
+}
+
+/** Copies source[start, end) to out[p..]; short texts by hand, which beats a call of `set` with its view. */
+export function copyBytes(source: Uint8Array, start: number, end: number, out: Uint8Array, p: number): number {
+  if (end - start > 48) {
+    out.set(source.subarray(start, end), p);
+    return p + end - start;
+  }
+  let q = p;
+  for (let i = start; i < end; i++) out[q++] = source[i] as number;
+  return q;
+}
+
+/** Unsigned byte order, the shorter first. */
+export function compareBytes(
+  a: Uint8Array,
+  aStart: number,
+  aEnd: number,
+  b: Uint8Array,
+  bStart: number,
+  bEnd: number,
+): number {
+  const n = Math.min(aEnd - aStart, bEnd - bStart);
+  for (let i = 0; i < n; i++) {
+    const d = (a[aStart + i] as number) - (b[bStart + i] as number);
+    if (d !== 0) return d;
+  }
+  return aEnd - aStart - (bEnd - bStart);
+}
+
+/** UTF-8 into out[p..], which has room for 3 bytes per UTF-16 unit; returns the bytes written. */
+export function writeText(out: Uint8Array, p: number, text: string): number {
+  const n = text.length;
+  if (n <= 48) {
+    let i = 0;
+    for (; i < n; i++) {
+      const c = text.charCodeAt(i);
+      if (c >= 0x80) break;
+      out[p + i] = c;
+    }
+    if (i === n) return n;
+  }
+  return encoder.encodeInto(text, out.subarray(p)).written;
+}
+
+export function varintSize(n: number): number {
+  return n < 0x80 ? 1 : n < 0x4000 ? 2 : n < 0x200000 ? 3 : n < 0x10000000 ? 4 : 5;
+}
+
+/** n is a u32. */
+export function putVarint(out: Uint8Array, p: number, n: number): number {
+  let q = p;
+  let rest = n;
+  while (rest >= 0x80) {
+    out[q++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  out[q++] = rest;
+  return q;
+}
