@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  DAY_MS,
+  downsampleKey,
+  HOUR_MS,
+  type PlanBlock,
+  planDownsample,
+  planMerge,
+  planRetention,
+  RAW,
+  RES_1H,
+  RES_1M,
+} from './plan.ts';
+
+const DAY0 = 72 * HOUR_MS * 100; // An aligned start of everything.
+
+function block(id: string, fromH: number, toH: number, more: Partial<PlanBlock> = {}): PlanBlock {
+  return {
+    id,
+    tenant: 'default',
+    minT: DAY0 + fromH * HOUR_MS,
+    maxT: DAY0 + toH * HOUR_MS - 1,
+    resolutionMs: RAW,
+    bytes: 1000,
+    arrivedMs: DAY0 + toH * HOUR_MS,
+    ...more,
+  };
+}
+
+const ids = (blocks: readonly PlanBlock[] | undefined) => blocks?.map(b => b.id).join(' ');
+const hours = (h: number) => DAY0 + h * HOUR_MS;
+
+test('merge: a 12 h window is merged once newer data stands beyond it', () => {
+  const six = Array.from({ length: 6 }, (_, i) => block(`b${i}`, i * 2, i * 2 + 2));
+  assert.equal(planMerge(six, hours(12)), null);
+  const job = planMerge([...six, block('next', 12, 14)], hours(14));
+  assert.equal(ids(job?.blocks), 'b0 b1 b2 b3 b4 b5');
+  assert.equal(job?.windowMs, 12 * HOUR_MS);
+});
+
+test('merge: overlapping blocks are merged at once, the smallest window first', () => {
+  const job = planMerge([block('a', 0, 2), block('late', 1, 2), block('b', 2, 4)], hours(4));
+  assert.equal(ids(job?.blocks), 'a late');
+});
+
+test('merge: a few late samples do not rewrite a big block until they are many, large, or a day old', () => {
+  const big = block('big', 0, 72, { bytes: 1e6 });
+  const late = block('late', 10, 11, { bytes: 10, arrivedMs: hours(80) });
+  const newer = block('newer', 72, 74);
+  assert.equal(planMerge([big, late, newer], hours(81)), null);
+  assert.equal(ids(planMerge([big, late, newer], hours(80 + 24))?.blocks), 'big late');
+  const many = Array.from({ length: 8 }, (_, i) =>
+    block(`l${i}`, i * 3, i * 3 + 1, { bytes: 10, arrivedMs: hours(80) }),
+  );
+  assert.ok(planMerge([big, ...many, newer], hours(81)) !== null);
+});
+
+test('merge: tenants and resolutions never mix', () => {
+  const blocks = [block('a', 0, 2), block('b', 1, 2, { tenant: 'other' }), block('c', 1, 2, { resolutionMs: RES_1M })];
+  assert.equal(planMerge(blocks, hours(3)), null);
+});
+
+test('downsample: raw after 7 days to 1 min, then to 1 h, each window once', () => {
+  const policy = () => ({ minuteAfterMs: 7 * DAY_MS, hourAfterMs: 30 * DAY_MS });
+  const raw = block('raw', 0, 72);
+  assert.equal(planDownsample([raw], hours(72) + 7 * DAY_MS - 1, policy), null);
+  const now = hours(72) + 7 * DAY_MS;
+  assert.equal(ids(planDownsample([raw], now, policy)?.blocks), 'raw');
+  const minute = block('minute', 0, 72, { resolutionMs: RES_1M, arrivedMs: now });
+  assert.equal(planDownsample([raw, minute], now, policy), null);
+  const hour = planDownsample([minute], hours(72) + 30 * DAY_MS, policy);
+  assert.deepEqual([hour?.fromMs, hour?.toMs, ids(hour?.blocks)], [RES_1M, RES_1H, 'minute']);
+  const late = block('late', 3, 4, { arrivedMs: now + 1 });
+  assert.equal(ids(planDownsample([raw, late, minute], now + 2, policy)?.blocks), 'raw late');
+  assert.equal(
+    planDownsample([raw], now, policy, key => key === downsampleKey('default', RES_1M, DAY0)),
+    null,
+  );
+});
+
+const keep = { rawMs: 15 * DAY_MS, minuteMs: 90 * DAY_MS, hourMs: 400 * DAY_MS, maxBytes: 0 };
+const retention = (blocks: PlanBlock[], nowMs: number, more = {}) =>
+  ids(
+    planRetention({
+      blocks,
+      nowMs,
+      retentionOf: () => keep,
+      downsampleOf: () => ({ minuteAfterMs: null, hourAfterMs: null }),
+      refused: () => false,
+      maxBytes: 0,
+      ...more,
+    }),
+  );
+
+test('retention: by the later of sample time and arrival', () => {
+  const old = block('old', 0, 2);
+  const backfilled = block('backfilled', 0, 2, { arrivedMs: hours(2) + 20 * DAY_MS });
+  assert.equal(retention([old, backfilled], hours(2) + 15 * DAY_MS), '');
+  assert.equal(retention([old, backfilled], hours(2) + 15 * DAY_MS + 1), 'old');
+  assert.equal(retention([old, backfilled], hours(2) + 36 * DAY_MS), 'old backfilled');
+});
+
+test('retention: raw waits for a level still to be written, and stands in for one that was refused', () => {
+  const raw = block('raw', 0, 72);
+  const on = { downsampleOf: () => ({ minuteAfterMs: 7 * DAY_MS, hourAfterMs: null }) };
+  const at = (days: number) => hours(72) + days * DAY_MS;
+  assert.equal(retention([raw], at(50), on), '');
+  const minute = block('minute', 0, 72, { resolutionMs: RES_1M });
+  assert.equal(retention([raw, minute], at(50), on), 'raw');
+  assert.equal(retention([raw, minute], at(91), on), 'raw minute');
+  const refused = { ...on, refused: (key: string) => key === downsampleKey('default', RES_1M, DAY0) };
+  assert.equal(retention([raw], at(50), refused), '');
+  assert.equal(retention([raw], at(91), refused), 'raw');
+});
+
+test('retention: beyond the size cap the oldest go first', () => {
+  const blocks = [block('c', 4, 6), block('a', 0, 2), block('b', 2, 4)];
+  assert.equal(retention(blocks, hours(6), { maxBytes: 2000 }), 'a');
+  assert.equal(retention(blocks, hours(6), { maxBytes: 999 }), 'a b c');
+});
