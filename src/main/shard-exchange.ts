@@ -1,0 +1,180 @@
+/**
+ * ShardExchange: the SampleSink in front of all shards, as one worker sees them.
+ *
+ * The worker that decoded a batch appends the series of its own shard straight from the batch; series of other shards are
+ * copied into an outgoing batch per shard and tenant, which leaves once per turn of the event loop, however many requests
+ * arrived in it (a message costs 40-70 us whatever its size). A request is acknowledged when every shard that got a part
+ * of it has written its WAL.
+ */
+import type { AppendResult, Rejection, SampleSink } from '../contracts/sample-sink.ts';
+import { BatchRows, batchBuffers } from '../model/batch-rows.ts';
+import type { SampleBatch } from '../model/sample-batch.ts';
+import type { TenantId } from '../model/tenant.ts';
+
+/** One shard's own append: synchronous, durable against kill -9 on return. */
+export interface LocalShard {
+  /** Appends the `count` series whose indices stand in `rows`, or all where rows is null. */
+  appendRows(tenant: TenantId, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult;
+}
+
+/** Another shard, behind its port. `segments` are the series counts of the requests packed into the batch. */
+export interface RemoteShard {
+  appendSegments(
+    tenant: TenantId,
+    batch: SampleBatch,
+    segments: number[],
+    transfer: ArrayBuffer[],
+  ): Promise<AppendResult[]>;
+}
+
+/** Which shard a series belongs to: by the last word of its identity hash. */
+export function shardOf(hashes: Uint32Array, series: number, shardCount: number): number {
+  return (hashes[series * 4 + 3] as number) % shardCount;
+}
+
+export class ShardExchange implements SampleSink {
+  private readonly ownIndex: number;
+  private readonly local: LocalShard;
+  /** By shard index; the own place is unused. */
+  private readonly outboxes: (Outbox | null)[];
+  private rows: Uint32Array[];
+
+  constructor(ownIndex: number, local: LocalShard, remotes: readonly (RemoteShard | null)[]) {
+    this.ownIndex = ownIndex;
+    this.local = local;
+    this.outboxes = remotes.map(remote => (remote === null ? null : new Outbox(remote)));
+    this.rows = remotes.map(() => new Uint32Array(1024));
+  }
+
+  /** Everything is copied before the first await: the batch is the caller's again as soon as this call returns. */
+  async append(tenant: TenantId, batch: SampleBatch): Promise<AppendResult> {
+    const shardCount = this.outboxes.length;
+    // Fast path: one shard.
+    if (shardCount === 1) return this.local.appendRows(tenant, batch, null, batch.seriesCount);
+    const counts = this.partition(batch, shardCount);
+    const waiting: Promise<AppendResult>[] = [];
+    for (let shard = 0; shard < shardCount; shard++) {
+      const outbox = this.outboxes[shard];
+      if (outbox == null || counts[shard] === 0) continue;
+      waiting.push(outbox.add(tenant, batch, this.rows[shard] as Uint32Array, counts[shard] as number));
+    }
+    const ownRows = this.rows[this.ownIndex] as Uint32Array;
+    const own = this.appendOwn(tenant, batch, ownRows, counts[this.ownIndex] as number);
+    // One failing shard fails the request; the sender's retry is harmless where a part went in.
+    const settled = await Promise.allSettled(waiting);
+    if (own instanceof Error) throw own;
+    const results = [own];
+    for (const s of settled) {
+      if (s.status === 'rejected') throw s.reason;
+      results.push(s.value);
+    }
+    return mergeResults(results);
+  }
+
+  /** An error is returned, not thrown, so that the other shards' parts are still awaited. */
+  private appendOwn(tenant: TenantId, batch: SampleBatch, rows: Uint32Array, count: number): AppendResult | Error {
+    try {
+      return this.local.appendRows(tenant, batch, rows, count);
+    } catch (error) {
+      return error as Error;
+    }
+  }
+
+  private partition(batch: SampleBatch, shardCount: number): Uint32Array {
+    const counts = new Uint32Array(shardCount);
+    const n = batch.seriesCount;
+    if ((this.rows[0] as Uint32Array).length < n) this.rows = this.rows.map(() => new Uint32Array(n * 2));
+    const { hashes } = batch;
+    for (let i = 0; i < n; i++) {
+      const shard = shardOf(hashes, i, shardCount);
+      const at = counts[shard] as number;
+      (this.rows[shard] as Uint32Array)[at] = i;
+      counts[shard] = at + 1;
+    }
+    return counts;
+  }
+}
+
+/** What leaves for one shard at the end of this turn of the event loop. */
+class Outbox {
+  private readonly remote: RemoteShard;
+  private readonly parcels = new Map<TenantId, Parcel>();
+  /** Emptied builders, kept for their memory. */
+  private readonly spare: BatchRows[] = [];
+  private scheduled = false;
+
+  constructor(remote: RemoteShard) {
+    this.remote = remote;
+  }
+
+  add(tenant: TenantId, batch: SampleBatch, rows: Uint32Array, count: number): Promise<AppendResult> {
+    let parcel = this.parcels.get(tenant);
+    if (parcel === undefined) {
+      parcel = { rows: this.spare.pop() ?? new BatchRows(), segments: [], waiters: [] };
+      this.parcels.set(tenant, parcel);
+    }
+    parcel.rows.add(batch, rows, count);
+    parcel.segments.push(count);
+    const { waiters } = parcel;
+    if (!this.scheduled) {
+      this.scheduled = true;
+      setImmediate(() => this.flush());
+    }
+    return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
+  }
+
+  private flush(): void {
+    this.scheduled = false;
+    for (const [tenant, parcel] of this.parcels) {
+      const batch = parcel.rows.take();
+      if (this.spare.length < 4) this.spare.push(parcel.rows);
+      this.remote.appendSegments(tenant, batch, parcel.segments, batchBuffers(batch)).then(
+        results => {
+          for (const [i, w] of parcel.waiters.entries()) w.resolve(results[i] as AppendResult);
+        },
+        error => {
+          for (const w of parcel.waiters) w.reject(error);
+        },
+      );
+    }
+    this.parcels.clear();
+  }
+}
+
+interface Parcel {
+  rows: BatchRows;
+  segments: number[];
+  waiters: { resolve(result: AppendResult): void; reject(error: Error): void }[];
+}
+
+/** The receiving side of `appendSegments`. */
+export function appendSegments(
+  shard: LocalShard,
+  tenant: TenantId,
+  batch: SampleBatch,
+  segments: readonly number[],
+): AppendResult[] {
+  let next = 0;
+  return segments.map(count => {
+    const rows = new Uint32Array(count);
+    for (let k = 0; k < count; k++) rows[k] = next++;
+    return shard.appendRows(tenant, batch, rows, count);
+  });
+}
+
+export function mergeResults(results: readonly AppendResult[]): AppendResult {
+  const total: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [] };
+  for (const r of results) {
+    total.samples += r.samples;
+    total.histograms += r.histograms;
+    total.exemplars += r.exemplars;
+    for (const rejection of r.rejected) addRejection(total.rejected, rejection);
+  }
+  return total;
+}
+
+function addRejection(into: Rejection[], rejection: Rejection): void {
+  const same = into.find(r => r.reason === rejection.reason);
+  if (same === undefined) into.push({ ...rejection });
+  else same.count += rejection.count;
+}
