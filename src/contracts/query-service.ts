@@ -94,14 +94,21 @@ export interface SlowQuery extends ActiveQuery {
 }
 
 /**
- * What a result cache asks of storage, to stay right under late arrivals and deletes. Each accepted change that alters an
- * answer about times older than the fresh zone (an out-of-order sample, a backfill, a delete, an expiry, a downsampled
- * level replacing raw data) raises the tenant's sequence.
+ * Answers about the last minute are never cached, so storage need not report what arrives for it. ms before the wall clock of the
+ * arrival.
+ */
+export const FRESH_ZONE_MS = 60_000;
+
+/**
+ * What a result cache asks of storage, to stay right under late arrivals and deletes.
  *
- * The order that must hold: a change is in `current` before a reader can see its effect or, at the latest, before it is acknowledged.
+ * Every accepted change that touches a time older than `now - FRESH_ZONE_MS` raises the tenant's sequence: any sample that old
+ * (in order for its series or not, backfill included), a delete, an expiry, a downsampled level that replaces raw data.
+ * The smallest timestamp of a batch is enough. The order that must hold: the sequence rises before the change is acknowledged; whoever reads
+ * `current` and then queries sees all that was acknowledged under it.
  */
 export interface ChangeFeed {
-  /** The tenant's present sequence; grows, never falls within a process. */
+  /** The tenant's present sequence; never falls within a process. */
   current(tenant: TenantId): number;
   /**
    * The smallest timestamp (ms) altered after `sequence`; +Infinity where nothing was. -Infinity (everything may differ)
