@@ -101,5 +101,6 @@ export class SharedChangeFeed {
 function bucketOf(tenant: TenantId): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < tenant.length; i++) h = Math.imul(h ^ tenant.charCodeAt(i), 0x01000193);
-  return (h >>> 16) % BUCKETS;
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  return (h >>> 26) % BUCKETS;
 }
