@@ -7,12 +7,17 @@ import type { Contestant } from './contestants/contestant.ts';
 import { prometheus } from './contestants/prometheus.ts';
 import { sightline } from './contestants/sightline.ts';
 import { victoriaMetrics } from './contestants/victoria-metrics.ts';
+import { QUERIES } from './data/queries.ts';
 import { HELP, type Options, PARTS, type Part, parseOptions } from './lib/options.ts';
 import { Report } from './lib/report.ts';
 import { Session } from './lib/session.ts';
+import { disk } from './parts/disk.ts';
+import { idle } from './parts/idle.ts';
 import { ingest } from './parts/ingest.ts';
+import { query } from './parts/query.ts';
+import { restart } from './parts/restart.ts';
 
-const RUNNERS = { ingest } as unknown as Record<Part, (session: Session) => Promise<void>>;
+const RUNNERS: Record<Part, (session: Session) => Promise<void>> = { ingest, disk, restart, query, idle };
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
@@ -21,7 +26,7 @@ async function main(): Promise<number> {
     return 0;
   }
   if (options === 'list') {
-    console.log(PARTS.join('\n'));
+    console.log([...PARTS, '', ...QUERIES.map(one => one.name)].join('\n'));
     return 0;
   }
   const contestants = present(options);

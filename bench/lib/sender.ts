@@ -4,6 +4,7 @@
  * compare.
  */
 import { Agent } from 'node:http';
+import type { Source } from './corpus.ts';
 import { call, sleep } from './http.ts';
 import { REMOTE_WRITE_HEADERS } from './write-request.ts';
 
@@ -27,12 +28,12 @@ const RETRIES_MAX = 200;
  * Sends what each source gives until it gives null, one connection a source. Order is kept within a source only, so all
  * requests of a series belong to one (as a real sender's shards do).
  */
-export async function send(url: string, sources: (() => Body | null)[]): Promise<SendResult> {
+export async function send(url: string, sources: Source[]): Promise<SendResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: sources.length });
   const result: SendResult = { requests: 0, samples: 0, seconds: 0, retries: 0 };
   const began = performance.now();
-  const connection = async (next: () => Body | null): Promise<void> => {
-    for (let body = next(); body !== null; body = next()) {
+  const connection = async (next: Source): Promise<void> => {
+    for (let body = await next(); body !== null; body = await next()) {
       result.retries += await sendOne(url, body, agent);
       result.requests++;
       result.samples += body.samples;
