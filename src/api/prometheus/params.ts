@@ -4,6 +4,7 @@
  * A time is Unix seconds (any float) or RFC 3339; it becomes whole milliseconds, cut towards the past. A duration is seconds (any
  * float) or `1h30m`. Bounds of open ranges are the largest whole numbers that arithmetic keeps exact.
  */
+import { parseDuration as parseUnits } from '../../lib/duration.ts';
 import { badData, invalidParam } from '../errors.ts';
 
 /** What `start` and `end` mean where they are not given, ms. */
@@ -16,8 +17,6 @@ const MAX_TIME_TEXT = '292277025-08-18T07:12:54.999999999Z';
 
 const GO_FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 const RFC3339 = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))$/;
-const DURATION = /^(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
-const DURATION_UNITS_MS = [365 * 86_400_000, 7 * 86_400_000, 86_400_000, 3_600_000, 60_000, 1000, 1];
 /** Prometheus counts nanoseconds in int64. */
 const DURATION_MAX_MS = 2 ** 63 / 1e6;
 
@@ -155,38 +154,11 @@ function parseDurationOrThrow(text: string, fail: (message: string) => Error): n
     }
     return ms;
   }
-  if (text === '0') return 0;
-  const m = DURATION.exec(text);
-  if (text === '' || m === null) throw fail(`cannot parse ${quote(text)} to a valid duration`);
-  let ms = 0;
-  for (let i = 0; i < DURATION_UNITS_MS.length; i++) ms += Number(m[i + 1] ?? 0) * (DURATION_UNITS_MS[i] as number);
-  if (!(ms < DURATION_MAX_MS)) throw fail(`cannot parse ${quote(text)} to a valid duration`);
-  return ms;
-}
-
-/** As Prometheus prints durations: `15s`, `1m30s`, `500ms`, `0s`. */
-export function formatDuration(ms: number): string {
-  if (ms === 0) return '0s';
-  const units: [string, number, boolean][] = [
-    ['y', 365 * 86_400_000, true],
-    ['w', 7 * 86_400_000, true],
-    ['d', 86_400_000, true],
-    ['h', 3_600_000, false],
-    ['m', 60_000, false],
-    ['s', 1000, false],
-    ['ms', 1, false],
-  ];
-  let rest = Math.round(ms);
-  let text = '';
-  for (const [unit, size, exact] of units) {
-    // Years, weeks and days only where nothing remains: they are not of one length.
-    if (exact && rest % size !== 0) continue;
-    const n = Math.floor(rest / size);
-    if (n === 0) continue;
-    text += `${n}${unit}`;
-    rest -= n * size;
+  try {
+    return parseUnits(text);
+  } catch {
+    throw fail(`cannot parse ${quote(text)} to a valid duration`);
   }
-  return text;
 }
 
 function atoi(text: string): number | null {

@@ -6,6 +6,7 @@
  * `signal.reason`: the deadline, the client going away, an operator.
  */
 import type { ActiveQuery, QueryEndpoint, SlowQuery } from '../../contracts/query-service.ts';
+import type { Clock, Timer } from '../../lib/clock.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import type { FairQueue, TenantBounds } from './fair-queue.ts';
 import { QueryCanceledError, timeoutError } from './query-limits.ts';
@@ -15,9 +16,7 @@ const QUERY_TEXT_MAX = 4096;
 
 export interface ActiveQueriesOptions {
   queue: FairQueue;
-  now(): number;
-  /** Starts a timer, returns what stops it. Tests give their own. */
-  setTimer(ms: number, run: () => void): () => void;
+  clock: Clock;
   /** Makes ids unique between several instances in one process. */
   idPrefix: string;
   slowQueryMs: number;
@@ -44,16 +43,26 @@ export interface QueryEnd {
   error: string;
 }
 
+export interface RunningQuery {
+  readonly signal: AbortSignal;
+  /**
+   * The answer is known and only sending is left: gives the slot to the next query and replaces the deadline by the one for slow
+   * clients.
+   */
+  evaluated(): void;
+  /** Must be called once, when the answer has been sent or given up. */
+  end(outcome: QueryEnd): void;
+}
+
 interface Entry {
   info: ActiveQuery;
   abort: AbortController;
+  /** Monotonic ms. */
+  startedAt: number;
 }
 
-export interface RunningQuery {
-  readonly signal: AbortSignal;
-  /** Must be called exactly once, when the answer has been sent or given up. */
-  end(outcome: QueryEnd): void;
-}
+/** Sending an answer may take this long: what a client that stalls can hold. ms. */
+const SEND_TIMEOUT_MS = 10 * 60_000;
 
 export class ActiveQueries {
   private readonly options: ActiveQueriesOptions;
@@ -66,8 +75,9 @@ export class ActiveQueries {
 
   /** Rejects with the reason where the query did not get to run. `client` fires when the client goes away. */
   async begin(start: QueryStart, client?: AbortSignal): Promise<RunningQuery> {
-    const { now, queue } = this.options;
-    const receivedAtMs = now();
+    const { clock, queue } = this.options;
+    const receivedAtMs = clock.now();
+    const startedAt = clock.monotonic();
     const id = `${this.options.idPrefix}${this.nextId++}`;
     const abort = new AbortController();
     const info: ActiveQuery = {
@@ -85,18 +95,19 @@ export class ActiveQueries {
       deadlineAtMs: receivedAtMs + start.timeoutMs,
       origin: start.origin,
     };
-    this.entries.set(id, { info, abort });
+    const entry: Entry = { info, abort, startedAt };
+    this.entries.set(id, entry);
 
     const onClient = () => abort.abort(new QueryCanceledError('query was canceled: the client closed the connection'));
     client?.addEventListener('abort', onClient, { once: true });
     if (client?.aborted) onClient();
     const onDeadline = () =>
       abort.abort(timeoutError(start.timeoutMs, info.state === 'waiting' ? 'queue' : 'evaluation'));
-    let stopTimer = () => {};
-    if (start.timeoutMs > 0) stopTimer = this.options.setTimer(start.timeoutMs, onDeadline);
+    let timer: Timer | null = null;
+    if (start.timeoutMs > 0) timer = clock.after(start.timeoutMs, onDeadline);
     else abort.abort(timeoutError(start.timeoutMs, 'evaluation'));
     const forget = () => {
-      stopTimer();
+      timer?.cancel();
       client?.removeEventListener('abort', onClient);
       this.entries.delete(id);
     };
@@ -108,28 +119,34 @@ export class ActiveQueries {
       forget();
       throw error;
     }
-    info.waitedMs = now() - receivedAtMs;
+    info.waitedMs = clock.monotonic() - startedAt;
     info.state = 'running';
     let ended = false;
     return {
       signal: abort.signal,
+      evaluated: () => {
+        if (ended) return;
+        release();
+        timer?.cancel();
+        timer = clock.after(SEND_TIMEOUT_MS, onDeadline);
+      },
       end: outcome => {
         if (ended) return;
         ended = true;
         release();
         forget();
-        this.reportSlow(info, outcome);
+        this.reportSlow(entry, outcome);
       },
     };
   }
 
   /** Oldest first. */
   list(tenant: TenantId | null): ActiveQuery[] {
-    const at = this.options.now();
+    const at = this.options.clock.monotonic();
     const out: ActiveQuery[] = [];
-    for (const { info } of this.entries.values()) {
+    for (const { info, startedAt } of this.entries.values()) {
       if (tenant !== null && info.tenant !== tenant) continue;
-      const elapsedMs = at - info.receivedAtMs;
+      const elapsedMs = at - startedAt;
       out.push({ ...info, elapsedMs, waitedMs: info.state === 'waiting' ? elapsedMs : info.waitedMs });
     }
     return out;
@@ -143,10 +160,10 @@ export class ActiveQueries {
     return true;
   }
 
-  private reportSlow(info: ActiveQuery, outcome: QueryEnd): void {
+  private reportSlow({ info, startedAt }: Entry, outcome: QueryEnd): void {
     const { onSlowQuery, slowQueryMs } = this.options;
     if (onSlowQuery === null) return;
-    const elapsedMs = this.options.now() - info.receivedAtMs;
+    const elapsedMs = this.options.clock.monotonic() - startedAt;
     if (elapsedMs < slowQueryMs) return;
     onSlowQuery({ ...info, ...outcome, elapsedMs });
   }

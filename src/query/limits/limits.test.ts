@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ManualClock } from '../../../test/support/manual-clock.ts';
 import type { SlowQuery } from '../../contracts/query-service.ts';
 import { ActiveQueries, type QueryStart } from './active-queries.ts';
 import { FairQueue } from './fair-queue.ts';
@@ -69,25 +70,15 @@ test('a waiter that is aborted leaves the queue', async () => {
 });
 
 function harness(concurrency = 1) {
-  let now = 1000;
-  const timers: { at: number; run: () => void }[] = [];
+  const clock = new ManualClock();
   const slow: SlowQuery[] = [];
   const queries = new ActiveQueries({
     queue: new FairQueue(concurrency),
-    now: () => now,
-    setTimer: (ms, run) => {
-      const timer = { at: now + ms, run };
-      timers.push(timer);
-      return () => timers.splice(timers.indexOf(timer), 1);
-    },
+    clock,
     idPrefix: 'q',
     slowQueryMs: 500,
     onSlowQuery: q => slow.push(q),
   });
-  const advance = (ms: number) => {
-    now += ms;
-    for (const timer of [...timers]) if (timer.at <= now) timer.run();
-  };
   const start = (tenant: string, timeoutMs = 30_000): QueryStart => ({
     tenant,
     endpoint: 'query',
@@ -99,14 +90,14 @@ function harness(concurrency = 1) {
     origin: 'test',
     bounds: { concurrency, waitingMax: 5 },
   });
-  return { queries, advance, start, slow, timers };
+  return { queries, clock, start, slow };
 }
 
 test('active queries are listed by tenant and can be cancelled', async () => {
-  const { queries, advance, start, slow, timers } = harness();
+  const { queries, clock, start, slow } = harness();
   const running = await queries.begin(start('a'));
   const waiting = queries.begin(start('b'));
-  advance(200);
+  await clock.advance(200);
   assert.deepEqual(
     queries.list(null).map(q => [q.id, q.tenant, q.state, q.elapsedMs, q.waitedMs]),
     [
@@ -124,23 +115,26 @@ test('active queries are listed by tenant and can be cancelled', async () => {
   running.end(outcome);
   const second = await waiting;
   assert.equal(slow.length, 0);
-  advance(600);
+  await clock.advance(600);
   second.end({ ...outcome, status: 200 });
   assert.equal(slow.length, 1);
   assert.equal(slow[0]?.samplesRead, 7);
   assert.equal(slow[0]?.waitedMs, 200);
   assert.deepEqual(queries.list(null), []);
-  assert.deepEqual(timers, []);
+  assert.equal(clock.timerCount, 0);
 });
 
 test('the deadline says whether the query waited or ran', async () => {
-  const { queries, advance, start } = harness();
+  const { queries, clock, start } = harness();
   const running = await queries.begin(start('a', 1000));
-  const waiting = queries.begin(start('a', 1000));
-  advance(1000);
+  const waiting = assert.rejects(queries.begin(start('a', 1000)), {
+    name: 'QueueTimeoutError',
+    message: /^query timed out in query queue/,
+  });
+  await clock.advance(1000);
   assert.equal((running.signal.reason as Error).name, 'QueryTimeoutError');
   assert.match((running.signal.reason as Error).message, /^query timed out in expression evaluation.*1s/);
-  await assert.rejects(waiting, { name: 'QueueTimeoutError', message: /^query timed out in query queue/ });
+  await waiting;
 });
 
 test('a client that is gone is not queued', async () => {
@@ -149,4 +143,21 @@ test('a client that is gone is not queued', async () => {
   assert.deepEqual(queries.list(null), []);
   await assert.rejects(queries.begin(start('a', 0)), { name: 'QueryTimeoutError' });
   assert.deepEqual(queries.list(null), []);
+});
+
+test('once evaluated, a query holds no slot and only the sending deadline', async () => {
+  const { queries, clock, start } = harness();
+  const first = await queries.begin(start('a', 1000));
+  first.evaluated();
+  const second = await queries.begin(start('a', 1000));
+  await clock.advance(1000);
+  assert.equal(first.signal.aborted, false);
+  assert.equal(second.signal.aborted, true);
+  await clock.advance(10 * 60_000);
+  assert.equal(first.signal.aborted, true);
+  const outcome = { status: 200, samplesRead: 0, responseBytes: 0, error: '' };
+  first.end(outcome);
+  second.end(outcome);
+  assert.deepEqual(queries.list(null), []);
+  assert.equal(clock.timerCount, 0);
 });
