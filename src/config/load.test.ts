@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { DEFAULTS } from './defaults.ts';
+import { type LoadedConfig, loadConfig, type Overrides } from './load.ts';
+
+function load(
+  t: TestContext,
+  text: string,
+  overrides: Overrides = {},
+  others: Record<string, string> = {},
+): LoadedConfig {
+  const dir = mkdtempSync(join(tmpdir(), 'sightline-config-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  for (const [name, content] of Object.entries(others)) writeFileSync(join(dir, name), content);
+  writeFileSync(join(dir, 'sightline.yaml'), text);
+  return loadConfig(join(dir, 'sightline.yaml'), overrides);
+}
+
+function problems(t: TestContext, text: string, others: Record<string, string> = {}): string[] {
+  try {
+    load(t, text, {}, others);
+  } catch (error) {
+    return (error as Error).message.split('\n').map(line => line.replace(/^\S*\//, ''));
+  }
+  return [];
+}
+
+test('without a file the defaults hold, as numbers', () => {
+  const { config, prometheus, files } = loadConfig('');
+  assert.equal(config.http.listen, DEFAULTS.http.listen);
+  assert.equal(config.host.interval, 15_000);
+  assert.equal(config.storage.retention.raw, 15 * 86_400_000);
+  assert.equal(config.storage.retention.size, null);
+  assert.equal(config.http.max_body, 64 << 20);
+  assert.deepEqual([prometheus.scrapeConfigs, files], [[], []]);
+});
+
+test('flags and environment win over the file, the file over the defaults', t => {
+  const text = 'http: {listen: "127.0.0.1:1"}\nhost: {interval: 1m}\nself:\n';
+  const { config } = load(t, text, { 'http.listen': '127.0.0.1:2', 'log.level': 'debug' });
+  assert.deepEqual(
+    [config.http.listen, config.host.interval, config.log.level, config.self.interval],
+    ['127.0.0.1:2', 60_000, 'debug', 15_000],
+  );
+});
+
+test('unknown keys are refused with place and suggestion, all at once', t => {
+  assert.deepEqual(problems(t, 'htpp: {}\nhost:\n  intervall: 15s\n  zzz: 1\n'), [
+    'sightline.yaml:1:1: htpp: unknown key; did you mean "http"?',
+    'sightline.yaml:3:3: host.intervall: unknown key; did you mean "interval"?',
+    'sightline.yaml:4:3: host.zzz: unknown key; known here: enabled, interval, instance, mount_points_exclude, fs_types_exclude, disk_devices_exclude, network_devices_exclude',
+  ]);
+});
+
+test('wrong values are refused with place and what would be right', t => {
+  const text = [
+    'http: {listen: "7070", external_url: "example.org", max_body: 10}',
+    'host: {interval: 15, fs_types_exclude: "a(b"}',
+    'log: {level: loud}',
+    'storage: {retention: {raw: 0s, size: 10XB}}',
+    'query: {max_concurrent: 0}',
+  ].join('\n');
+  const all = problems(t, text);
+  const has = (pattern: RegExp): void =>
+    assert.ok(
+      all.some(line => pattern.test(line)),
+      `${pattern} in\n${all.join('\n')}`,
+    );
+  has(/^sightline\.yaml:1:8: http\.listen: must be HOST:PORT/);
+  has(/http\.external_url: must be a URL/);
+  has(/http\.max_body: must be a size like 64MiB/);
+  has(/^sightline\.yaml:2:8: host\.interval: must be a duration/);
+  has(/host\.fs_types_exclude: error parsing regexp/);
+  has(/log\.level: /);
+  has(/storage\.retention\.raw: must be a duration like 15s or 1h30m greater than 0/);
+  has(/storage\.retention\.size: /);
+  has(/query\.max_concurrent: /);
+});
+
+test('broken YAML and a missing file are told with their place', t => {
+  assert.match(problems(t, 'http: {listen: "x"\n  a: [')[0] ?? '', /^sightline\.yaml:\d+:\d+: not valid YAML/);
+  assert.throws(() => loadConfig('/nowhere/sightline.yaml'), /\/nowhere\/sightline\.yaml: there is no such file/);
+  assert.match(problems(t, '- a\n')[0] ?? '', /must be a map/);
+});
+
+test('a Prometheus file and inline scrape configs join; what has no effect is named', t => {
+  const prometheus = [
+    'global: {scrape_interval: 30s, external_labels: {a: b}}',
+    'rule_files: [x.yml]',
+    'scrape_configs:',
+    '  - job_name: one',
+    '    scrape_timeout: 5s',
+    '    static_configs: [{targets: ["localhost:1"], labels: {x: y}}]',
+    '    consul_sd_configs: [{server: "localhost:8500"}]',
+    '',
+  ].join('\n');
+  const text = 'prometheus: {file: prometheus.yml}\nscrape_configs:\n  - job_name: two\n    params: {a: [b]}\n';
+  const loaded = load(t, text, {}, { 'prometheus.yml': prometheus });
+  assert.deepEqual(
+    loaded.prometheus.scrapeConfigs.map(c => [
+      c.jobName,
+      c.scrapeIntervalMs,
+      c.scrapeTimeoutMs,
+      c.staticConfigs.length,
+    ]),
+    [
+      ['one', 30_000, 5000, 1],
+      ['two', 30_000, 10_000, 0],
+    ],
+  );
+  assert.deepEqual(
+    loaded.unsupported.map(u => [u.key, u.line]),
+    [
+      ['rule_files', 2],
+      ['scrape_configs.consul_sd_configs', 7],
+    ],
+  );
+  assert.equal(loaded.files.length, 2);
+});
+
+test('a job in both files, and a bad inline job, are refused with their place', t => {
+  const others = { 'prometheus.yml': 'scrape_configs: [{job_name: one}]\n' };
+  const text =
+    'prometheus: {file: prometheus.yml}\nscrape_configs:\n  - job_name: one\n  - job_name: x\n    scrape_intervall: 5s\n';
+  assert.deepEqual(problems(t, text, others), [
+    'sightline.yaml:5:5: scrape_configs[1].scrape_intervall: field scrape_intervall not found in type struct of a scrape config; did you mean "scrape_interval"?',
+    'sightline.yaml:3:5: scrape_configs[0].job_name: found multiple scrape configs with job name "one"',
+  ]);
+});
+
+test('an alias bomb is refused, merge keys work', t => {
+  const bomb = [
+    'a: &a [x,x,x,x,x,x,x,x,x]',
+    ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${`*${'abcdefgh'[i]},`.repeat(9)}]`),
+  ];
+  assert.match(problems(t, bomb.join('\n'))[0] ?? '', /alias/i);
+  const others = {
+    'prometheus.yml':
+      'scrape_configs:\n  - &base {job_name: a, scrape_interval: 5s, scrape_timeout: 1s}\n  - {<<: *base, job_name: b}\n',
+  };
+  const { prometheus } = load(t, 'prometheus: {file: prometheus.yml}\n', {}, others);
+  assert.deepEqual(
+    prometheus.scrapeConfigs.map(c => [c.jobName, c.scrapeIntervalMs]),
+    [
+      ['a', 5000],
+      ['b', 5000],
+    ],
+  );
+});

@@ -1,0 +1,76 @@
+/** What a Prometheus configuration says, as the parts of this program get it: defaults filled in, durations in ms, sizes in bytes. */
+import type { HttpClientSettings } from './http-client.ts';
+import type { NameValidation, RelabelConfig } from './relabel.ts';
+
+export interface GlobalConfig {
+  scrapeIntervalMs: number;
+  scrapeTimeoutMs: number;
+  evaluationIntervalMs: number;
+  externalLabels: ReadonlyMap<string, string>;
+}
+
+export interface StaticGroup {
+  targets: string[];
+  labels: ReadonlyMap<string, string>;
+}
+
+export interface ScrapeConfig {
+  jobName: string;
+  scrapeIntervalMs: number;
+  scrapeTimeoutMs: number;
+  metricsPath: string;
+  scheme: string;
+  /** Query parameters of the scrape URL. */
+  params: ReadonlyMap<string, readonly string[]>;
+  honorLabels: boolean;
+  honorTimestamps: boolean;
+  trackTimestampsStaleness: boolean;
+  enableCompression: boolean;
+  extraScrapeMetrics: boolean;
+  /** In order of preference. */
+  scrapeProtocols: readonly string[];
+  /** '' = none. */
+  fallbackScrapeProtocol: string;
+  nameValidation: NameValidation;
+  /** 0 = no limit, in all of these. */
+  bodySizeLimit: number;
+  sampleLimit: number;
+  targetLimit: number;
+  labelLimit: number;
+  labelNameLengthLimit: number;
+  labelValueLengthLimit: number;
+  keepDroppedTargets: number;
+  httpClient: HttpClientSettings;
+  staticConfigs: StaticGroup[];
+  relabelConfigs: RelabelConfig[];
+  metricRelabelConfigs: RelabelConfig[];
+  /** Folder that relative file names in it are relative to. */
+  baseDir: string;
+}
+
+export interface PrometheusConfig {
+  global: GlobalConfig;
+  scrapeConfigs: ScrapeConfig[];
+}
+
+export const GLOBAL_DEFAULTS: GlobalConfig = Object.freeze({
+  scrapeIntervalMs: 60_000,
+  scrapeTimeoutMs: 10_000,
+  evaluationIntervalMs: 60_000,
+  externalLabels: new Map<string, string>(),
+});
+
+export const SCRAPE_PROTOCOLS = [
+  'OpenMetricsText0.0.1',
+  'OpenMetricsText1.0.0',
+  'PrometheusProto',
+  'PrometheusText0.0.4',
+  'PrometheusText1.0.0',
+] as const;
+
+export const DEFAULT_SCRAPE_PROTOCOLS: readonly string[] = [
+  'OpenMetricsText1.0.0',
+  'OpenMetricsText0.0.1',
+  'PrometheusText1.0.0',
+  'PrometheusText0.0.4',
+];

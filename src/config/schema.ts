@@ -1,0 +1,138 @@
+/**
+ * The schema of sightline.yaml: what may stand in it, checked by zod, durations and sizes turned into numbers.
+ *
+ * Parts get their own section of `Config`, in ms and bytes. Sections that are Prometheus' own (`scrape_configs`) are taken as
+ * they are here and judged by config/prometheus.
+ */
+import { z } from 'zod';
+import { LOG_LEVELS } from '../lib/log.ts';
+import { DEFAULTS } from './defaults.ts';
+import { regexProblem } from './prometheus/relabel.ts';
+import { parseBytes, parseDuration } from './units.ts';
+
+/** Text (or a bare 0) that `parse` makes a number of; its RangeErrors become the message. */
+function unit(parse: (text: string) => number, what: string, min: number) {
+  return z.union([z.string(), z.literal(0)], { error: `must be ${what}` }).transform((value, ctx) => {
+    try {
+      const number = parse(String(value));
+      if (number >= min) return number;
+      ctx.addIssue({ code: 'custom', message: `must be ${what}${min > 0 ? ' greater than 0' : ' of 0 or more'}` });
+    } catch (error) {
+      ctx.addIssue({ code: 'custom', message: `must be ${what}: ${(error as Error).message}` });
+    }
+    return z.NEVER;
+  });
+}
+
+/** ms. */
+const duration = (min = 1) => unit(parseDuration, 'a duration like 15s or 1h30m', min);
+const size = () => unit(parseBytes, 'a size like 64MiB', 1);
+/** null where ''. */
+const optionalSize = () =>
+  z.union([z.literal('').transform(() => null), z.null(), size()], { error: 'must be a size like 10GiB, or empty' });
+
+const regex = () =>
+  z.string().superRefine((value, ctx) => {
+    const problem = regexProblem(value);
+    if (problem !== '') ctx.addIssue({ code: 'custom', message: problem });
+  });
+
+/** HOST:PORT; [::1]:PORT for IPv6. Port 0 picks a free one. */
+export function parseHostPort(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new RangeError(`must be HOST:PORT like 127.0.0.1:7070 or [::1]:7070, not ${JSON.stringify(text)}`);
+  }
+  const host = match[1] ?? match[2] ?? '';
+  return { host: host === '' ? '0.0.0.0' : host, port };
+}
+
+const hostPort = () =>
+  z.string().superRefine((value, ctx) => {
+    try {
+      parseHostPort(value);
+    } catch (error) {
+      ctx.addIssue({ code: 'custom', message: (error as Error).message });
+    }
+  });
+
+const externalUrl = () =>
+  z.string().superRefine((value, ctx) => {
+    if (value === '') return;
+    const url = URL.canParse(value) ? new URL(value) : null;
+    if (url === null || !/^https?:$/.test(url.protocol)) {
+      ctx.addIssue({ code: 'custom', message: 'must be a URL like https://example.org/sightline' });
+    } else if (url.search !== '' || url.hash !== '' || url.username !== '') {
+      ctx.addIssue({ code: 'custom', message: 'must have no query, fragment or user name' });
+    }
+  });
+
+const count = (max: number, min = 0) => z.int().min(min).max(max);
+
+export const configSchema = z.strictObject({
+  http: z
+    .strictObject({
+      listen: hostPort().default(DEFAULTS.http.listen),
+      external_url: externalUrl().default(DEFAULTS.http.external_url),
+      max_body: size().prefault(DEFAULTS.http.max_body),
+      shutdown_grace: duration(0).prefault(DEFAULTS.http.shutdown_grace),
+    })
+    .prefault({}),
+  data_dir: z.string().min(1).default(DEFAULTS.data_dir),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS as [string, ...string[]]).default(DEFAULTS.log.level) }).prefault({}),
+  prometheus: z.strictObject({ file: z.string().min(1) }).optional(),
+  scrape_configs: z.unknown().optional(),
+  host: z
+    .strictObject({
+      enabled: z.boolean().default(DEFAULTS.host.enabled),
+      interval: duration(1000).prefault(DEFAULTS.host.interval),
+      instance: z.string().max(200).default(DEFAULTS.host.instance),
+      mount_points_exclude: regex().default(DEFAULTS.host.mount_points_exclude),
+      fs_types_exclude: regex().default(DEFAULTS.host.fs_types_exclude),
+      disk_devices_exclude: regex().default(DEFAULTS.host.disk_devices_exclude),
+      network_devices_exclude: regex().default(DEFAULTS.host.network_devices_exclude),
+    })
+    .prefault({}),
+  self: z.strictObject({ interval: duration(1000).prefault(DEFAULTS.self.interval) }).prefault({}),
+  storage: z
+    .strictObject({
+      shards: count(64).default(DEFAULTS.storage.shards),
+      retention: z
+        .strictObject({
+          raw: duration().prefault(DEFAULTS.storage.retention.raw),
+          '1m': duration().prefault(DEFAULTS.storage.retention['1m']),
+          '1h': duration().prefault(DEFAULTS.storage.retention['1h']),
+          size: optionalSize().prefault(DEFAULTS.storage.retention.size),
+        })
+        .prefault({}),
+      downsample: z
+        .strictObject({
+          '1m': duration(0).prefault(DEFAULTS.storage.downsample['1m']),
+          '1h': duration(0).prefault(DEFAULTS.storage.downsample['1h']),
+        })
+        .prefault({}),
+      wal: z
+        .strictObject({
+          sync: z.enum(['interval', 'always', 'never']).default(DEFAULTS.storage.wal.sync as 'interval'),
+          sync_interval: duration().prefault(DEFAULTS.storage.wal.sync_interval),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  query: z
+    .strictObject({
+      timeout: duration().prefault(DEFAULTS.query.timeout),
+      max_samples: count(10_000_000_000, 1).default(DEFAULTS.query.max_samples),
+      max_concurrent: count(1000, 1).default(DEFAULTS.query.max_concurrent),
+      lookback_delta: duration().prefault(DEFAULTS.query.lookback_delta),
+      slow_after: duration(0).prefault(DEFAULTS.query.slow_after),
+    })
+    .prefault({}),
+});
+
+/** Durations in ms, sizes in bytes. */
+export type Config = z.output<typeof configSchema>;
+
+/** Sections that take effect on a reload; all others need a restart. */
+export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self', 'log'];
