@@ -1,16 +1,24 @@
 /**
  * The staleness marker: a NaN with a bit pattern of its own that says "this series ended here".
  *
- * It survives copies between typed arrays, but not a trip through a plain array, arithmetic, or structured clone of
- * a bare number: so markers are only ever moved typed array to typed array, and tested through a Uint32 view.
+ * It is a signalling NaN, and a number that passes through a variable may come back as a quiet one: V8's middle tier
+ * (Maglev, on by default in Node 26) does that to `scratch[0] = v` in about every eighth call of a hot function, and to some
+ * element-wise copies; plain arrays, arithmetic and structured clone of a bare number do it too. So markers are only
+ * moved as bytes (`TypedArray.set`, `copyWithin`, `slice`) or as words of a Uint32Array view, and are tested
+ * where they stand. stale.test.ts pins it.
  * Source: Prometheus model/value (StaleNaN 0x7ff0000000000002, normal NaN 0x7ff8000000000001).
  */
 
-const scratch = new Float64Array(1);
-const words = new Uint32Array(scratch.buffer);
-
 export const STALE_HI = 0x7ff00000;
 export const STALE_LO = 0x00000002;
+
+/** The words of the last buffer asked about: columns are asked about row by row. */
+let words = new Uint32Array(0);
+
+function wordsOf(values: Float64Array): Uint32Array {
+  if (words.buffer !== values.buffer) words = new Uint32Array(values.buffer, 0, values.buffer.byteLength >>> 2);
+  return words;
+}
 
 /** Writes the marker into a float column. */
 export function putStale(values: Float64Array, at: number): void {
@@ -22,6 +30,7 @@ export function isStale(values: Float64Array, at: number): boolean {
   const v = values[at] as number;
   // Fast path: anything that is not a NaN.
   if (v === v) return false;
-  scratch[0] = v;
-  return words[0] === STALE_LO && words[1] === STALE_HI;
+  const view = wordsOf(values);
+  const w = (values.byteOffset >>> 2) + 2 * at;
+  return view[w] === STALE_LO && view[w + 1] === STALE_HI;
 }
