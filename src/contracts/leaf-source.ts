@@ -39,6 +39,10 @@ export interface LeafPlan {
   extended: 'anchored' | 'smoothed' | null;
   /** Bounds for the whole query; counted where samples are read. */
   maxSamples: number;
+  /** Start timestamps count as counter resets. Off where absent. */
+  startTimestamps?: boolean;
+  /** `__type__` rather than the name's suffix says whether a metric is a counter. Off where absent. */
+  typeAndUnitLabels?: boolean;
 }
 
 export interface LeafAggregate {
@@ -62,6 +66,11 @@ export interface LeafRow {
    */
   compensation: Float64Array | null;
   counts: Float64Array | null;
+  /**
+   * Of a partial avg: 1 where `values` and `compensation` already hold a mean, since the sum would have overflowed. Absent where
+   * that is so at no step.
+   */
+  means?: Uint8Array | null;
 }
 
 export interface LeafResult {
@@ -72,11 +81,18 @@ export interface LeafResult {
   /** Samples decoded, for limits and statistics. */
   samplesRead: number;
   peakSamples: number;
+  /**
+   * The plan asked for an aggregate, but the rows are those of the series, not aggregated: native histograms were met, whose
+   * partial sums cannot be merged. All parts of one plan must agree (query/promql/leaf-merge.ts sees to it).
+   */
+  declined?: boolean;
 }
 
 /** An annotation: its text, for a metric where it concerns one. The engine appends the position. */
 export interface LeafNote {
   message: string;
+  /** What it is about, which decides the position: the function (where absent), the aggregate on top, or the data (no position). */
+  of?: 'function' | 'aggregate' | 'source';
 }
 
 export interface LeafSource {
@@ -113,4 +129,9 @@ export interface RawSeries {
 /** A query went over one of its bounds. The message says which, the limit, and what to narrow. HTTP 422. */
 export class QueryLimitError extends Error {
   override name = 'QueryLimitError';
+}
+
+/** The query cannot be evaluated on this data: duplicate series, a parameter out of range. HTTP 422. */
+export class PromqlEvalError extends Error {
+  override name = 'PromqlEvalError';
 }
