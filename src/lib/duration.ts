@@ -20,7 +20,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 const UNIT_ORDER = ['y', 'w', 'd', 'h', 'm', 's', 'ms'];
 /** Counts above 64 bits are a syntax error, below that (and too large in the unit) a range error. */
-const MAX_COUNT = 18_446_744_073_709_551_615;
+const MAX_COUNT = 2 ** 64;
 
 export class DurationError extends Error {
   override name = 'DurationError';

@@ -198,4 +198,6 @@ export interface SequenceValue {
   stale: boolean;
   value: number;
   histogram: FloatHistogram | null;
+  /** The histogram literal named its counter_reset_hint: only then does a comparison look at it. */
+  hintSet: boolean;
 }

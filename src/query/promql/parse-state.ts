@@ -43,7 +43,7 @@ export interface ErrorContext {
   /** `"," or ")"` */
   expected: string;
   /** Called after the finding was noted: some constructs add one of their own. */
-  then?: () => void;
+  afterwards?: () => void;
 }
 
 export class ParseState {
@@ -125,7 +125,7 @@ export class ParseState {
       if (context !== undefined && context.expected !== '') message += `, expected ${context.expected}`;
       this.problem(token, message);
     }
-    context?.then?.();
+    context?.afterwards?.();
     throw new ParseAbort();
   }
 

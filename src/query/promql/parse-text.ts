@@ -5,6 +5,7 @@
  * it to the letter. Strings that hold bytes which are not UTF-8 (`"\xff"`) cannot be held by a JavaScript string: such
  * bytes become U+FFFD, as they would in any JSON answer.
  */
+import { formatFloatF } from '../../lib/go-float.ts';
 
 const ESCAPES: Readonly<Record<string, number>> = { a: 7, b: 8, f: 12, n: 10, r: 13, t: 9, v: 11 };
 const NOT_PRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
@@ -92,43 +93,18 @@ function escapeChar(char: string, delimiter: string): string {
   return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
-/** Go's 'f' format with the fewest digits that read back the same: never an exponent. */
-export function formatFloat(value: number): string {
-  if (Number.isNaN(value)) return 'NaN';
-  if (value === Number.POSITIVE_INFINITY) return '+Inf';
-  if (value === Number.NEGATIVE_INFINITY) return '-Inf';
-  if (Object.is(value, -0)) return '-0';
-  return expandExponent(String(value));
-}
-
 /** Go's %v of a float: an exponent (two digits at least) below 1e-4 and from 1e21. */
 export function formatFloatShort(value: number): string {
   const abs = Math.abs(value);
-  if (abs === 0 || !Number.isFinite(value) || (abs >= 1e-4 && abs < 1e21)) return formatFloat(value);
+  if (abs === 0 || !Number.isFinite(value) || (abs >= 1e-4 && abs < 1e21)) return formatFloatF(value);
   const [mantissa, exponent] = value.toExponential().split('e') as [string, string];
   return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
 }
 
 /** Go's %f: six decimals. */
 export function formatFixed6(value: number): string {
-  if (!Number.isFinite(value)) return formatFloat(value);
+  if (!Number.isFinite(value)) return formatFloatF(value);
   return Math.abs(value) < 1e21 ? value.toFixed(6) : `${BigInt(value)}.000000`;
-}
-
-function expandExponent(text: string): string {
-  const e = text.indexOf('e');
-  if (e < 0) return text;
-  const negative = text.startsWith('-');
-  const mantissa = text.slice(negative ? 1 : 0, e);
-  const exponent = Number(text.slice(e + 1));
-  const dot = mantissa.indexOf('.');
-  const digits = mantissa.replace('.', '');
-  const point = (dot < 0 ? mantissa.length : dot) + exponent;
-  let out: string;
-  if (point <= 0) out = `0.${'0'.repeat(-point)}${digits}`;
-  else if (point >= digits.length) out = digits + '0'.repeat(point - digits.length);
-  else out = `${digits.slice(0, point)}.${digits.slice(point)}`;
-  return negative ? `-${out}` : out;
 }
 
 /**

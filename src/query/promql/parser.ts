@@ -272,7 +272,7 @@ function parseAggregate(state: ParseState): Aggregate {
     return true;
   };
   const args: Expr[] = [];
-  state.within({ where: 'aggregation', expected: '', then: none }, () => {
+  state.within({ where: 'aggregation', expected: '', afterwards: none }, () => {
     const before = modifier();
     pos.end = parseArguments(state, args);
     if (!before && modifier()) pos.end = state.lastClosing;
