@@ -1,7 +1,7 @@
 /**
  * Floats as text the way Prometheus prints them: the shortest digits that read back as the same float, laid out by Go's
- * `f` (never an exponent) and `g` (an exponent below 1e-4 and from 1e21, or from 1e6 up where the text is the shortest)
- * rules. JavaScript finds the same digits and differs in layout only.
+ * `f` (never an exponent) and `g` (an exponent below 1e-4 and from 1e6 up) rules. JavaScript finds the same digits and
+ * differs in layout only.
  */
 
 /** Digits without the point, and the decimal exponent: value = 0.d1d2d3... * 10^point. */
@@ -29,13 +29,13 @@ export function formatFloatF(v: number): string {
   return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`;
 }
 
-/** Shortest form: an exponent where it is below -4 or at least `threshold` (21 is Go's %v, which messages use). */
-export function formatFloatG(v: number, threshold = 21): string {
+/** Shortest form, with an exponent where that is below -4 or at least 6. */
+export function formatFloatG(v: number): string {
   const named = special(v);
   if (named !== null) return named;
   const { digits, point } = digitsOf(Math.abs(v));
   const exponent = point - 1;
-  if (exponent >= -4 && exponent < threshold) return formatFloatF(v);
+  if (exponent >= -4 && exponent < 6) return formatFloatF(v);
   return exponential(v < 0 ? '-' : '', digits, exponent);
 }
 
