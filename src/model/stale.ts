@@ -13,10 +13,12 @@ export const STALE_HI = 0x7ff00000;
 export const STALE_LO = 0x00000002;
 
 /** The words of the last buffer asked about: columns are asked about row by row. */
-let words = new Uint32Array(0);
+let words: Uint32Array = new Uint32Array(0);
 
 function wordsOf(values: Float64Array): Uint32Array {
-  if (words.buffer !== values.buffer) words = new Uint32Array(values.buffer, 0, values.buffer.byteLength >>> 2);
+  // The length too: a growable buffer may have grown since.
+  if (words.buffer !== values.buffer || words.byteLength + 4 <= values.buffer.byteLength)
+    words = new Uint32Array(values.buffer, 0, values.buffer.byteLength >>> 2);
   return words;
 }
 
