@@ -7,9 +7,9 @@
  * grown. Sorting is an insertion sort: senders' labels are few and mostly sorted already.
  */
 
-/** A set with more labels than this is refused by every decoder. */
+/** Bounds of one set: see `tooLarge`. */
 export const MAX_LABELS = 1024;
-/** Bytes of all names and values of one set. */
+/** Bytes of all names and values, about: strings are counted at three bytes per unit, and a set may hold thrice this. */
 export const MAX_LABEL_SET_BYTES = 1 << 20;
 
 const encoder = new TextEncoder();
@@ -19,6 +19,8 @@ export class LabelSet {
   bytes = new Uint8Array(4096);
   /** Number of labels added. */
   count = 0;
+  /** Set when labels had to be left out because the set is over its bounds: such a set must be refused. */
+  tooLarge = false;
   private used = 0;
   /** Offsets into `bytes`, four a label: name start, name end, value start, value end. */
   private at = new Uint32Array(64 * 4);
@@ -26,6 +28,7 @@ export class LabelSet {
   clear(): void {
     this.count = 0;
     this.used = 0;
+    this.tooLarge = false;
   }
 
   /** Adds a copy of both texts. An empty value is kept until `sort`, which drops it. */
@@ -39,7 +42,7 @@ export class LabelSet {
   ): void {
     const n = nameEnd - nameStart;
     const v = valueEnd - valueStart;
-    this.reserve(n + v);
+    if (!this.reserve(n + v)) return;
     const p = this.used;
     copyBytes(source, nameStart, nameEnd, this.bytes, p);
     copyBytes(valueSource, valueStart, valueEnd, this.bytes, p + n);
@@ -47,7 +50,7 @@ export class LabelSet {
   }
 
   addStrings(name: string, value: string): void {
-    this.reserve((name.length + value.length) * 3);
+    if (!this.reserve((name.length + value.length) * 3)) return;
     const p = this.used;
     const mid = p + writeText(this.bytes, p, name);
     const end = mid + writeText(this.bytes, mid, value);
@@ -83,6 +86,19 @@ export class LabelSet {
       if (this.compareName(i - 1, at[i * 4] as number, at[i * 4 + 1] as number) === 0) return i;
     }
     return -1;
+  }
+
+  /** Code points of all names and values added, given that they are UTF-8. */
+  textChars(): number {
+    let chars = 0;
+    for (let i = 0; i < this.used; i++) if (((this.bytes[i] as number) & 0xc0) !== 0x80) chars++;
+    return chars;
+  }
+
+  /** Where label i lies in `bytes`: name start, name end, value start, value end. */
+  offsets(i: number): [number, number, number, number] {
+    const at = this.at;
+    return [at[i * 4] as number, at[i * 4 + 1] as number, at[i * 4 + 2] as number, at[i * 4 + 3] as number];
   }
 
   nameText(i: number): string {
@@ -146,7 +162,6 @@ export class LabelSet {
   }
 
   private push(start: number, mid: number, end: number): void {
-    if (this.count === MAX_LABELS) throw new RangeError(`more than ${MAX_LABELS} labels on one series`);
     const q = this.count * 4;
     if (q === this.at.length) {
       const grown = new Uint32Array(q * 2);
@@ -161,13 +176,18 @@ export class LabelSet {
     this.used = end;
   }
 
-  private reserve(more: number): void {
+  /** Room for one more label of so many bytes; false and `tooLarge` if the set is full. */
+  private reserve(more: number): boolean {
     const need = this.used + more;
-    if (need <= this.bytes.length) return;
-    if (need > 3 * MAX_LABEL_SET_BYTES) throw new RangeError(`a label set is larger than ${MAX_LABEL_SET_BYTES} bytes`);
+    if (this.count === MAX_LABELS || need > 3 * MAX_LABEL_SET_BYTES) {
+      this.tooLarge = true;
+      return false;
+    }
+    if (need <= this.bytes.length) return true;
     const grown = new Uint8Array(Math.max(need, this.bytes.length * 2));
     grown.set(this.bytes);
     this.bytes = grown;
+    return true;
   }
 }
 
