@@ -1,0 +1,52 @@
+/**
+ * What the composition root asks of the metrics engine, whatever runs behind it: shards in worker threads, or one in this
+ * thread. `openEngine` (main/engine.ts) is the only place that names the real one; tests pass their own.
+ */
+
+import type { Config } from '../config/schema.ts';
+import type { TsdbAdmin } from '../contracts/admin.ts';
+import type { IngestService } from '../contracts/ingest-service.ts';
+import type { QueryService } from '../contracts/query-service.ts';
+import type { SampleSink } from '../contracts/sample-sink.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { IdentityHasher } from '../lib/identity-hash.ts';
+import type { Logger, LogLevel } from '../lib/log.ts';
+import type { MetricsRegistry } from '../lib/metrics.ts';
+
+export interface EngineOptions {
+  /** The data folder's root; the engine keeps to `tsdb/` and `snapshots/` in it. */
+  dataDir: string;
+  /** Fixed for the folder. */
+  shards: number;
+  /** 32 bytes: keys the identity hashes. Workers make their own IdentityHasher of it. */
+  identitySecret: Uint8Array;
+  hasher: IdentityHasher;
+  /** Limits and durations, in ms and bytes. */
+  storage: Config['storage'];
+  query: Config['query'];
+  clock: Clock;
+  log: Logger;
+  logLevel: LogLevel;
+  /** This thread's; join those of workers by `addSource`. */
+  metrics: MetricsRegistry;
+}
+
+export interface Engine {
+  /** For producers inside: scrapes, this host's collector, own metrics. */
+  sink: SampleSink;
+  ingest: IngestService;
+  query: QueryService;
+  tsdb: TsdbAdmin;
+  /** Threads besides the main one. */
+  threads: number;
+  /** Corrupt segments and blocks found since the start. */
+  corruptions(): number;
+  /**
+   * Stops accepting (ShuttingDownError from then on), finishes what runs, brings everything acknowledged to disk, ends the
+   * workers. Called once.
+   */
+  close(): Promise<void>;
+}
+
+/** Resolves when everything acknowledged before is readable again (replay is done). `replay` tells progress meanwhile. */
+export type OpenEngine = (options: EngineOptions) => Promise<Engine>;

@@ -1,0 +1,204 @@
+/**
+ * The composition root: builds every part, starts them in order, stops them in the reverse.
+ *
+ * Start: configuration, data folder (lock, format), state, sockets (so that a taken port ends the start at once, and health is
+ * answered during replay), engine, collectors. Stop: readiness off, collectors, sockets (running requests finish), engine
+ * (everything acknowledged to disk), state, and last the folder's lock.
+ */
+import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
+import { type LoadedConfig, loadConfig } from '../config/load.ts';
+import { parseHostPort } from '../config/schema.ts';
+import type { StateStore } from '../contracts/state-store.ts';
+import { SelfCollector } from '../ingest/self/self-collector.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { IdentityHasher } from '../lib/identity-hash.ts';
+import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
+import { MetricsRegistry } from '../lib/metrics.ts';
+import { DataDir } from '../storage/data-dir.ts';
+import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
+import { baseRoutes } from './base-routes.ts';
+import { HttpServer, isLoopback } from './http-server.ts';
+import { LateEngine } from './late-engine.ts';
+import { type ServeOptions, UsageError } from './options.ts';
+import type { OpenEngine } from './ports.ts';
+import { registerProcessMetrics } from './process-metrics.ts';
+import { Reloader } from './reloader.ts';
+import { ProcessStatus } from './status.ts';
+import { VERSION } from './version.ts';
+
+/** What a start may be given instead of the real thing. */
+export interface ServerParts {
+  openEngine: OpenEngine;
+  clock?: Clock;
+  log?: Logger;
+}
+
+interface ServerFacts {
+  http: HttpServer;
+  dataDir: string;
+  startMs: number;
+  reloader: Reloader;
+  state: StateStore;
+  stops: Stop[];
+}
+
+type Stop = () => void | Promise<void>;
+
+/** A running server; `start` makes it. */
+export class SightlineServer {
+  readonly url: string;
+  readonly dataDir: string;
+  /** Milliseconds from the call of `start` to readiness. */
+  readonly startMs: number;
+  readonly reloader: Reloader;
+  readonly state: StateStore;
+  private readonly stops: Stop[];
+  private readonly http: HttpServer;
+  private closing: Promise<void> | null = null;
+
+  constructor(facts: ServerFacts) {
+    this.http = facts.http;
+    this.url = facts.http.url;
+    this.dataDir = facts.dataDir;
+    this.startMs = facts.startMs;
+    this.reloader = facts.reloader;
+    this.state = facts.state;
+    this.stops = facts.stops;
+  }
+
+  /** Throws ConfigError, UsageError, DataDirError or ListenError with messages for people; nothing is left behind then. */
+  static async start(options: ServeOptions, parts: ServerParts): Promise<SightlineServer> {
+    const stops: Stop[] = [];
+    try {
+      return await build(options, parts, stops);
+    } catch (error) {
+      await runAll(stops);
+      throw error;
+    }
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.closing ??= runAll(this.stops);
+    return this.closing;
+  }
+
+  /** For the second signal: connections break now. */
+  abort(): void {
+    this.http.abort();
+  }
+}
+
+/** In reverse order of their making; one that fails does not keep the others from stopping. */
+async function runAll(stops: Stop[]): Promise<void> {
+  let first: unknown;
+  for (const stop of stops.splice(0).reverse()) {
+    try {
+      await stop();
+    } catch (error) {
+      first ??= error;
+    }
+  }
+  if (first !== undefined) throw first;
+}
+
+async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): Promise<SightlineServer> {
+  const began = performance.now();
+  const clock = parts.clock ?? systemClock;
+  const load = (): LoadedConfig => loadConfig(options.config, options.overrides);
+  const loaded = load();
+  const { config } = loaded;
+  const listen = parseHostPort(config.http.listen);
+  if (!isLoopback(listen.host) && !options.insecure) {
+    throw new UsageError(
+      `${config.http.listen} can be reached from other machines, and there is no sign-in yet: whoever reaches it can read and ` +
+        'change everything. Listen on 127.0.0.1, or say --insecure where the network is trusted.',
+    );
+  }
+  const logLevel = config.log.level as LogLevel;
+  const log = parts.log ?? createLogger({ level: logLevel });
+  if (options.strangers.length > 0)
+    log.warn({ variables: options.strangers }, 'environment variables that mean nothing here');
+
+  const metrics = new MetricsRegistry();
+  const processMetrics = registerProcessMetrics(metrics, VERSION);
+  stops.push(() => processMetrics.stop());
+
+  const shards = config.storage.shards === 0 ? Math.min(64, availableParallelism()) : config.storage.shards;
+  const dataDir = DataDir.open({ path: config.data_dir, shards, version: VERSION, now: () => clock.now() });
+  stops.push(() => dataDir.close());
+  if (dataDir.created) log.info({ path: dataDir.path, shards }, 'made a new data folder');
+  if (dataDir.shards !== shards && config.storage.shards !== 0) {
+    log.warn({ shards: dataDir.shards }, 'the data folder keeps the shard count it was made with');
+  }
+  const state = new SqliteStateStore(join(dataDir.folder('state'), 'state.sqlite'), () => clock.now());
+  stops.push(() => state.close());
+  const hasher = new IdentityHasher(dataDir.identitySecret);
+
+  const reloader = new Reloader({ first: loaded, load, clock, log: log.child({ part: 'config' }), metrics });
+  const engine = new LateEngine();
+  const status = new ProcessStatus(reloader, engine, options.flags);
+  let notReady = 'starting';
+  const http = await HttpServer.listen({
+    ...listen,
+    prefix: pathPrefix(config.http.external_url),
+    maxBodyBytes: config.http.max_body,
+    log: log.child({ part: 'http' }),
+    raw: [],
+    routes: [baseRoutes({ notReady: () => notReady, metrics, reloader })],
+  });
+  stops.push(() => http.close(config.http.shutdown_grace));
+  log.info({ url: http.url, data: dataDir.path }, 'listening; reading back what was stored');
+
+  engine.attach(
+    await parts.openEngine({
+      dataDir: dataDir.path,
+      shards: dataDir.shards,
+      identitySecret: dataDir.identitySecret,
+      hasher,
+      storage: config.storage,
+      query: config.query,
+      clock,
+      log: log.child({ part: 'engine' }),
+      logLevel,
+      metrics,
+    }),
+  );
+  // Behind the sockets in the order of stopping: requests that run may still finish.
+  stops.splice(stops.length - 1, 0, () => engine.close());
+
+  const self = new SelfCollector({
+    registry: metrics,
+    sink: engine.sink,
+    hasher,
+    clock,
+    log: log.child({ part: 'self' }),
+    intervalMs: config.self.interval,
+    instance: `${hostname()}:${http.port}`,
+  });
+  self.start();
+  stops.push(() => self.stop());
+
+  reloader.onChange(next => self.setInterval(next.config.self.interval));
+  reloader.watch();
+  stops.push(() => reloader.stop());
+  stops.push(() => {
+    notReady = 'shutting down';
+  });
+  notReady = '';
+  void status;
+  return new SightlineServer({
+    http,
+    dataDir: dataDir.path,
+    startMs: performance.now() - began,
+    reloader,
+    state,
+    stops,
+  });
+}
+
+/** `https://example.org/a/b/` -> `/a/b` */
+function pathPrefix(externalUrl: string): string {
+  return externalUrl === '' ? '' : new URL(externalUrl).pathname.replace(/\/+$/, '');
+}
