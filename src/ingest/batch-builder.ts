@@ -8,7 +8,7 @@
  */
 import { HASH_WORDS, type IdentityHasher, type TenantSeed } from '../lib/identity-hash.ts';
 import type { FloatHistogram } from '../model/histogram.ts';
-import type { Labels } from '../model/labels.ts';
+import { decodeLabels, type Labels } from '../model/labels.ts';
 import type { ExemplarSample, HistogramSample, MetadataEntry, SampleBatch } from '../model/sample-batch.ts';
 import { putStale } from '../model/stale.ts';
 import { copyBytes, LabelSet } from './label-set.ts';
@@ -18,8 +18,11 @@ const MAX_SERIES = 1 << 24;
 const MAX_SAMPLES = 1 << 26;
 const MAX_LABEL_BYTES = 1 << 30;
 
+/** An IdentityHasher, or its bare function. */
+export type Hasher = Pick<IdentityHasher, 'hash'>;
+
 export class BatchBuilder {
-  private readonly hasher: IdentityHasher;
+  private readonly hasher: Hasher;
   private seed: TenantSeed;
   private readonly labelSet = new LabelSet();
   private labelBytes = new Uint8Array(16 * 1024);
@@ -40,7 +43,8 @@ export class BatchBuilder {
   seriesCount = 0;
   sampleCount = 0;
 
-  constructor(hasher: IdentityHasher, seed: TenantSeed) {
+  /** The seed may be a placeholder if every `reset` gives one. */
+  constructor(hasher: Hasher, seed: TenantSeed) {
     this.hasher = hasher;
     this.seed = seed;
   }
@@ -119,6 +123,13 @@ export class BatchBuilder {
     this.valueWords[2 * i + 1] = words[2 * index + 1] as number;
   }
 
+  /** As above, with the value's low and high words. */
+  addSampleBits(timestampMs: number, low: number, high: number, startMs = 0): void {
+    const i = this.roomForSample(timestampMs, startMs);
+    this.valueWords[2 * i] = low;
+    this.valueWords[2 * i + 1] = high;
+  }
+
   addStale(timestampMs: number): void {
     putStale(this.values, this.roomForSample(timestampMs, 0));
   }
@@ -134,6 +145,12 @@ export class BatchBuilder {
 
   addMetadata(entry: MetadataEntry): void {
     this.metadata.push(entry);
+  }
+
+  /** The labels of the series added last. */
+  lastLabels(): Labels {
+    const i = this.lastSeries();
+    return decodeLabels(this.labelBytes, this.labelStart[i], this.labelEnd[i]);
   }
 
   /** The batch; its arrays are this builder's until the next `reset`. */

@@ -124,6 +124,19 @@ export class ProtobufReader {
     return this.view.getFloat64(p, true);
   }
 
+  /** Where the eight bytes of a double stand, for callers that need its bits (`u32At`). */
+  fixed64(): number {
+    this.expect(WIRE_FIXED64);
+    const p = this.at;
+    this.advance(8);
+    return p;
+  }
+
+  /** A little-endian word at an offset that `fixed64` gave, or 4 more. */
+  u32At(offset: number): number {
+    return this.view.getUint32(offset, true);
+  }
+
   /** Repeated doubles, packed or one by one. */
   doublesInto(out: number[], limit: number): void {
     if (this.wire === WIRE_FIXED64) {

@@ -124,7 +124,11 @@ function inflate(
 }
 
 /** Runs a decoder and turns what lower layers throw for bad bytes into WriteDecodeErrors. */
-export function asDecodeErrors<T>(kernel: IngestKernel, decode: () => T): T {
+export function asDecodeErrors<T>(
+  kernel: IngestKernel,
+  decode: () => T,
+  offsetsIn: 'memory' | 'message' = 'memory',
+): T {
   try {
     return decode();
   } catch (error) {
@@ -133,7 +137,8 @@ export function asDecodeErrors<T>(kernel: IngestKernel, decode: () => T): T {
       throw new WriteDecodeError(error.message, room || error.code === CODE.tooLarge ? 'tooLarge' : 'malformed');
     }
     if (error instanceof ProtobufError) {
-      throw new WriteDecodeError(`${error.message} (byte ${error.offset - kernel.messageOffset} of the message)`);
+      const at = offsetsIn === 'memory' ? error.offset - kernel.messageOffset : error.offset;
+      throw new WriteDecodeError(`${error.message} (byte ${at} of the message)`);
     }
     throw error;
   }
