@@ -93,14 +93,6 @@ function escapeChar(char: string, delimiter: string): string {
   return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
-/** Go's %v of a float: an exponent (two digits at least) below 1e-4 and from 1e21. */
-export function formatFloatShort(value: number): string {
-  const abs = Math.abs(value);
-  if (abs === 0 || !Number.isFinite(value) || (abs >= 1e-4 && abs < 1e21)) return formatFloatF(value);
-  const [mantissa, exponent] = value.toExponential().split('e') as [string, string];
-  return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
-}
-
 /** Go's %f: six decimals. */
 export function formatFixed6(value: number): string {
   if (!Number.isFinite(value)) return formatFloatF(value);

@@ -210,10 +210,11 @@ function parseSignedNumber(state: ParseState): number {
 function parseUnary(state: ParseState): Expr {
   const op = state.peek();
   if (op.type !== '+' && op.type !== '-') return parsePostfix(state, parsePrimary(state));
-  const signs: Token[] = [];
-  while (state.peek().type === '+' || state.peek().type === '-') signs.push(state.next());
-  let expr = parseBinary(state, SIGN_PRECEDENCE);
-  for (const sign of signs.reverse()) expr = applySign(sign, expr);
+  state.enter();
+  state.next();
+  // Another sign is an operand like any other; powers bind tighter than a sign.
+  const expr = applySign(op, parseBinary(state, SIGN_PRECEDENCE));
+  state.leave();
   return expr;
 }
 
@@ -457,7 +458,7 @@ function parseAt(state: ParseState, expr: Expr): void {
     const target = atTarget(state, expr);
     if (target === null) return;
     // Halves away from zero, and no -0.
-    target.atMs = seconds < 0 ? -Math.round(-seconds * 1000) + 0 : Math.round(seconds * 1000);
+    target.atMs = (seconds < 0 ? -Math.round(-seconds * 1000) : Math.round(seconds * 1000)) + 0;
   }
   expr.pos.end = state.lastClosing;
 }

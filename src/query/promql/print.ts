@@ -5,7 +5,7 @@
  * sorted, `@` times with three decimals, modifiers in the order @, anchored or smoothed, offset.
  */
 import { formatDuration } from '../../lib/duration.ts';
-import { formatFloatF } from '../../lib/go-float.ts';
+import { formatFloatF, formatFloatG } from '../../lib/go-float.ts';
 import { compareStrings } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import type {
@@ -19,7 +19,7 @@ import type {
   TimeModifiers,
   VectorSelector,
 } from './ast.ts';
-import { formatFloatShort, quote } from './parse-text.ts';
+import { quote } from './parse-text.ts';
 
 const CLASSIC_LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const DURATION_FUNCTIONS: Readonly<Record<string, string>> = { min: 'min_of', max: 'max_of' };
@@ -74,9 +74,9 @@ export function printOperator(node: Binary): string {
     out += ` group_${matching.card === 'many-to-one' ? 'left' : 'right'} (${printLabels(matching.include)})`;
   }
   const { fillLeft, fillRight } = matching;
-  if (fillLeft !== null && Object.is(fillLeft, fillRight)) return `${out} fill (${formatFloatShort(fillLeft)})`;
-  if (fillLeft !== null) out += ` fill_left (${formatFloatShort(fillLeft)})`;
-  if (fillRight !== null) out += ` fill_right (${formatFloatShort(fillRight)})`;
+  if (fillLeft !== null && Object.is(fillLeft, fillRight)) return `${out} fill (${formatFloatG(fillLeft)})`;
+  if (fillLeft !== null) out += ` fill_left (${formatFloatG(fillLeft)})`;
+  if (fillRight !== null) out += ` fill_right (${formatFloatG(fillRight)})`;
   return out;
 }
 
@@ -93,11 +93,15 @@ export function printSubquerySuffix(node: Subquery): string {
 function printBinary(node: Binary): string {
   const tails: string[] = [];
   let left: Expr = node;
+  let op = '';
   while (left.kind === 'binary') {
     tails.push(` ${printOperator(left)} ${printExpr(left.right)}`);
+    op = left.op;
     left = left.left;
   }
-  return printExpr(left) + tails.reverse().join('');
+  // `+Inf ^ 2` would read back as +(Inf ^ 2).
+  const base = op === '^' && left.kind === 'number' && left.value === Number.POSITIVE_INFINITY;
+  return (base ? 'Inf' : printExpr(left)) + tails.reverse().join('');
 }
 
 function printNumber(node: NumberLiteral): string {

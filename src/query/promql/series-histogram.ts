@@ -4,6 +4,7 @@
  * Every key is optional and means 0 or nothing when absent. `buckets` are consecutive from `offset` on, so a literal
  * has at most one span a side; printing fills gaps between spans with zeros.
  */
+import { formatFloatG } from '../../lib/go-float.ts';
 import {
   type CounterResetHint,
   CUSTOM_BUCKETS_SCHEMA,
@@ -14,7 +15,7 @@ import {
   HINT_UNKNOWN,
 } from '../../model/histogram.ts';
 import { indicesOfSpans } from '../../model/histogram-buckets.ts';
-import { formatFloatShort, parseNumber, quote } from './parse-text.ts';
+import { parseNumber, quote } from './parse-text.ts';
 import type { ValueScanner } from './series-scanner.ts';
 
 const HINTS: Readonly<Record<string, CounterResetHint>> = {
@@ -144,7 +145,7 @@ function build({ numbers, lists, hint }: Fields): FloatHistogram {
 export function printHistogramLiteral(h: FloatHistogram): string {
   const parts: string[] = [];
   const add = (key: string, value: number) => {
-    if (value !== 0) parts.push(`${key}:${formatFloatShort(value)}`);
+    if (value !== 0) parts.push(`${key}:${formatFloatG(value)}`);
   };
   add('schema', h.schema);
   add('count', h.count);
@@ -177,5 +178,5 @@ function printSide(prefix: string, spans: readonly number[], buckets: readonly n
 }
 
 function printList(values: readonly number[]): string {
-  return `[${values.map(formatFloatShort).join(' ')}]`;
+  return `[${values.map(formatFloatG).join(' ')}]`;
 }
