@@ -1,0 +1,135 @@
+/**
+ * ShardLink: what one shard offers to other threads, as typed calls over an RpcPort, and the handlers that serve them.
+ *
+ * Both ends stand in one file so that a name or an argument cannot change on one side only.
+ */
+import type { BlockStatus, ReplayStatus, TsdbStatus } from '../contracts/admin.ts';
+import type { LeafPlan, LeafResult, LeafSource, RawSeries } from '../contracts/leaf-source.ts';
+import type { AppendResult } from '../contracts/sample-sink.ts';
+import type { ExemplarSeries, LabelRequest, LabelResult } from '../contracts/sample-source.ts';
+import { type RpcHandlers, type RpcPort, Transfer } from '../lib/rpc.ts';
+import type { Labels } from '../model/labels.ts';
+import type { Matcher } from '../model/matcher.ts';
+import type { MetadataEntry, SampleBatch } from '../model/sample-batch.ts';
+import type { TenantId } from '../model/tenant.ts';
+import { appendSegments, type LocalShard, type RemoteShard } from './shard-exchange.ts';
+import type { IndexSource } from './sharded-source.ts';
+
+type RawRequest = Parameters<LeafSource['selectRaw']>[1];
+
+export interface DeleteRequest {
+  tenant: TenantId;
+  matcherSets: readonly (readonly Matcher[])[];
+  minT: number;
+  maxT: number;
+}
+
+/** What a shard can be asked beside reading and writing. */
+export interface ShardAdmin {
+  status(tenant: TenantId, limit: number): Promise<TsdbStatus>;
+  blocks(tenant: TenantId): Promise<BlockStatus[]>;
+  replay(): Promise<ReplayStatus>;
+  deleteSeries(request: DeleteRequest): Promise<void>;
+  cleanTombstones(): Promise<void>;
+  /** Writes a copy of the shard into a folder of its own. */
+  snapshot(folder: string, skipHead: boolean): Promise<void>;
+  /** Brings everything in memory into blocks, merges what is due. For tests, tools and benchmarks. */
+  flush(): Promise<void>;
+}
+
+/** One shard as other threads see it. */
+export interface ShardHandle extends LeafSource, RemoteShard {
+  index: IndexSource;
+  admin: ShardAdmin;
+}
+
+export function shardHandle(rpc: RpcPort): ShardHandle {
+  const call = <T>(method: string, args: unknown, signal?: AbortSignal) =>
+    rpc.call<T>(method, args, signal === undefined ? {} : { signal });
+  return {
+    appendSegments: (tenant, batch, segments, transfer) =>
+      rpc.call<AppendResult[]>('appendSegments', { tenant, batch, segments }, { transfer }),
+    evalLeaf: (tenant, plan, signal) => call<LeafResult>('evalLeaf', { tenant, plan }, signal),
+    selectRaw: (tenant, request, signal) => call<RawSeries[]>('selectRaw', { tenant, request }, signal),
+    index: {
+      labelNames: (tenant, request, signal) => call<LabelResult>('labelNames', { tenant, request }, signal),
+      labelValues: (tenant, name, request, signal) =>
+        call<LabelResult>('labelValues', { tenant, name, request }, signal),
+      series: (tenant, request, signal) =>
+        call<{ series: Labels[]; truncated: boolean }>('series', { tenant, request }, signal),
+      exemplars: (tenant, request, signal) => call<ExemplarSeries[]>('exemplars', { tenant, request }, signal),
+      metadata: (tenant, metric, limit) => call<MetadataEntry[]>('metadata', { tenant, metric, limit }),
+    },
+    admin: {
+      status: (tenant, limit) => call<TsdbStatus>('status', { tenant, limit }),
+      blocks: tenant => call<BlockStatus[]>('blocks', { tenant }),
+      replay: () => call<ReplayStatus>('replay', null),
+      deleteSeries: request => call<void>('deleteSeries', request),
+      cleanTombstones: () => call<void>('cleanTombstones', null),
+      snapshot: (folder, skipHead) => call<void>('snapshot', { folder, skipHead }),
+      flush: () => call<void>('flush', null),
+    },
+  };
+}
+
+export interface LocalParts {
+  shard: LocalShard;
+  leaves: LeafSource;
+  index: IndexSource;
+  admin: ShardAdmin;
+}
+
+/** The same shard on its own thread: no messages. */
+export function localHandle(parts: LocalParts): ShardHandle {
+  return {
+    async appendSegments(tenant, batch, segments) {
+      return appendSegments(parts.shard, tenant, batch, segments);
+    },
+    evalLeaf: (tenant, plan, signal) => parts.leaves.evalLeaf(tenant, plan, signal),
+    selectRaw: (tenant, request, signal) => parts.leaves.selectRaw(tenant, request, signal),
+    index: parts.index,
+    admin: parts.admin,
+  };
+}
+
+interface IndexArgs {
+  tenant: TenantId;
+  name: string;
+  request: LabelRequest;
+}
+
+/** Serves a shard's handle to another thread. */
+export function shardHandlers(own: ShardHandle): RpcHandlers {
+  const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
+    appendSegments: (a: { tenant: TenantId; batch: SampleBatch; segments: number[] }) =>
+      own.appendSegments(a.tenant, a.batch, a.segments, []),
+    evalLeaf: async (a: { tenant: TenantId; plan: LeafPlan }, signal) =>
+      moved(await own.evalLeaf(a.tenant, a.plan, signal)),
+    selectRaw: (a: { tenant: TenantId; request: RawRequest }, signal) => own.selectRaw(a.tenant, a.request, signal),
+    labelNames: (a: IndexArgs, signal) => own.index.labelNames(a.tenant, a.request, signal),
+    labelValues: (a: IndexArgs, signal) => own.index.labelValues(a.tenant, a.name, a.request, signal),
+    series: (a: IndexArgs, signal) => own.index.series(a.tenant, a.request, signal),
+    exemplars: (a: IndexArgs, signal) => own.index.exemplars(a.tenant, a.request, signal),
+    metadata: (a: { tenant: TenantId; metric: string | null; limit: number }) =>
+      own.index.metadata(a.tenant, a.metric, a.limit),
+    status: (a: { tenant: TenantId; limit: number }) => own.admin.status(a.tenant, a.limit),
+    blocks: (a: { tenant: TenantId }) => own.admin.blocks(a.tenant),
+    replay: () => own.admin.replay(),
+    deleteSeries: (a: DeleteRequest) => own.admin.deleteSeries(a),
+    cleanTombstones: () => own.admin.cleanTombstones(),
+    snapshot: (a: { folder: string; skipHead: boolean }) => own.admin.snapshot(a.folder, a.skipHead),
+    flush: () => own.admin.flush(),
+  };
+  return handlers as RpcHandlers;
+}
+
+/** Moves the rows' columns instead of copying them, where a buffer is not shared between rows. */
+function moved(result: LeafResult): Transfer<LeafResult> {
+  const buffers = new Set<ArrayBuffer>();
+  for (const row of result.rows) {
+    for (const column of [row.values, row.present, row.compensation, row.counts, row.means]) {
+      if (column != null) buffers.add(column.buffer as ArrayBuffer);
+    }
+  }
+  return new Transfer(result, [...buffers]);
+}
