@@ -5,7 +5,7 @@
  * that crossed a thread keep their name, not their class). Everything unknown is `internal` and a bug of ours.
  */
 
-/** Code -> HTTP status, as Prometheus 3 has it; the last two are ours. */
+/** Code -> HTTP status, as Prometheus 3 has it; the last three are ours. */
 export const ERROR_STATUS = {
   bad_data: 400,
   execution: 422,
@@ -18,6 +18,7 @@ export const ERROR_STATUS = {
   unavailable: 500,
   too_many_requests: 429,
   overloaded: 503,
+  forbidden: 403,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
