@@ -69,7 +69,10 @@ export function parseOffsetDuration(state: ParseState): Duration {
   if (sign.type !== '+' && sign.type !== '-') return parsePrimary(state);
   state.enter();
   state.next();
-  const operand = parseOffsetDuration(state);
+  const { type } = state.peek();
+  // The range of a signed number is checked once, and reported at its sign.
+  const plain = type === T_NUMBER || type === T_DURATION;
+  const operand = plain ? parseNumberLiteral(state) : parseOffsetDuration(state);
   state.leave();
   return applySign(state, sign, operand);
 }
@@ -160,7 +163,8 @@ function combine(state: ParseState, op: Token, left: Duration, right: Duration):
 }
 
 function inRange(state: ParseState, literal: NumberLiteral, at: Position): Duration {
-  if (!(literal.value > MAX_SECONDS || literal.value < -MAX_SECONDS)) return literal;
+  // NaN is not within any bounds.
+  if (literal.value >= -MAX_SECONDS && literal.value <= MAX_SECONDS) return literal;
   state.problem(at, 'duration out of range');
   return zero();
 }
