@@ -3,7 +3,7 @@
  *
  * The thread that owns the sockets only frames HTTP. Everything that costs (parsing parameters, evaluating, encoding JSON,
  * compressing) happens behind this port, wherever its implementation runs: in the same thread, or in a worker behind a
- * MessagePort (api/prometheus/port-bridge.ts carries the port between threads). So a request is plain data and a response
+ * MessagePort (main/query-link.ts carries the port between threads). So a request is plain data and a response
  * is a head plus byte chunks in order.
  */
 import type { TenantId } from '../model/tenant.ts';

@@ -59,6 +59,8 @@ const EXTENTS_MAX = 3;
 const GAPS_MAX = 2;
 /** How long the longest window asked for decides how much is kept behind the present one. ms. */
 const LONGEST_TTL_MS = 10 * 60_000;
+/** Of that window's length, how much is kept: a quarter more, for windows that go back a little. */
+const KEPT_WINDOWS = 1.25;
 /** One key may hold this part of the whole. */
 const ENTRY_SHARE = 8;
 
@@ -172,7 +174,7 @@ export class ResultCache {
     // The last grid step that nothing fresh can reach.
     const finished = whole.startMs + Math.floor((horizonMs - whole.startMs) / stepMs) * stepMs;
     const endMs = Math.min(unionEndMs, finished);
-    const behindMs = endMs - (entry.longestSteps - 1) * stepMs;
+    const behindMs = endMs - Math.ceil(entry.longestSteps * KEPT_WINDOWS - 1) * stepMs;
     const startMs = Math.max(Math.min(whole.startMs, first.startMs), Math.min(whole.startMs, behindMs));
     if (endMs < startMs) return;
     const inside = startMs >= whole.startMs && endMs <= whole.endMs;
