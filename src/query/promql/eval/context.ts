@@ -1,0 +1,60 @@
+/** EvalContext: what all nodes of one query share: where data comes from, limits, notes, features, the times asked for. */
+import type { LeafResult, LeafSource } from '../../../contracts/leaf-source.ts';
+import { TimeSlice } from '../../../lib/yield.ts';
+import type { TenantId } from '../../../model/tenant.ts';
+import type { Annotations } from '../annotations.ts';
+import type { EngineFeatures } from '../engine.ts';
+import { tooManySamples } from '../leaf-merge.ts';
+import type { PlanTimes } from '../plan.ts';
+
+export interface EvalSettings {
+  tenant: TenantId;
+  source: LeafSource;
+  lookbackMs: number;
+  defaultSubqueryStepMs: number;
+  maxSamples: number;
+  features: EngineFeatures;
+  signal: AbortSignal | undefined;
+  /** Of the whole query: what start(), end(), step() and range() answer. */
+  times: PlanTimes;
+}
+
+export class EvalContext {
+  readonly settings: EvalSettings;
+  readonly notes: Annotations;
+  samplesRead = 0;
+  peakSamples = 0;
+  private live = 0;
+  private readonly slice = new TimeSlice();
+
+  constructor(settings: EvalSettings, notes: Annotations) {
+    this.settings = settings;
+    this.notes = notes;
+  }
+
+  get delayedNames(): boolean {
+    return this.settings.features.delayedNameRemoval;
+  }
+
+  /** Samples that the query may still take. */
+  get room(): number {
+    return Math.max(0, this.settings.maxSamples - this.live);
+  }
+
+  noteLeaf(result: LeafResult): void {
+    this.samplesRead += result.samplesRead;
+    this.peakSamples = Math.max(this.peakSamples, this.live + result.peakSamples);
+  }
+
+  /** A node's result took the place of its operands'. */
+  replace(before: number, after: number): void {
+    this.live += after - before;
+    this.peakSamples = Math.max(this.peakSamples, this.live);
+    if (this.live > this.settings.maxSamples) throw tooManySamples(this.settings.maxSamples);
+  }
+
+  /** Gives the event loop a turn where one is due; call it between rows of long loops. */
+  async breathe(): Promise<void> {
+    if (this.slice.due()) await this.slice.pause(this.settings.signal);
+  }
+}
