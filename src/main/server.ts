@@ -18,6 +18,7 @@ import { MetricsRegistry } from '../lib/metrics.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
 import { baseRoutes } from './base-routes.ts';
+import { HostPart } from './host-part.ts';
 import { HttpServer, isLoopback } from './http-server.ts';
 import { LateEngine } from './late-engine.ts';
 import { type ServeOptions, UsageError } from './options.ts';
@@ -180,7 +181,14 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   self.start();
   stops.push(() => self.stop());
 
-  reloader.onChange(next => self.setInterval(next.config.self.interval));
+  const host = new HostPart({ sink: engine.sink, hasher, clock, log: log.child({ part: 'host' }), metrics });
+  host.apply(config.host);
+  stops.push(() => host.stop());
+
+  reloader.onChange(next => {
+    host.apply(next.config.host);
+    self.setInterval(next.config.self.interval);
+  });
   reloader.watch();
   stops.push(() => reloader.stop());
   stops.push(() => {
