@@ -8,7 +8,8 @@
 import { formatFloatF } from '../../lib/go-float.ts';
 
 const ESCAPES: Readonly<Record<string, number>> = { a: 7, b: 8, f: 12, n: 10, r: 13, t: 9, v: 11 };
-const NOT_PRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
+/** Go's unicode.IsPrint, apart from the ASCII space. */
+const PRINTABLE = /[\p{L}\p{M}\p{N}\p{P}\p{S}]/u;
 
 /** The string that a quoted literal stands for. The lexer has checked it already. */
 export function unquote(literal: string): string {
@@ -64,7 +65,7 @@ export function quoteRune(rune: number): string {
 export function describeRune(rune: number): string {
   const code = `U+${Math.max(rune, 0).toString(16).toUpperCase().padStart(4, '0')}`;
   const char = rune < 0 ? '' : String.fromCodePoint(rune);
-  return char === '' || NOT_PRINTABLE.test(char) ? code : `${code} '${char}'`;
+  return char !== ' ' && !PRINTABLE.test(char) ? code : `${code} '${char}'`;
 }
 
 function escapeChar(char: string, delimiter: string): string {
@@ -89,7 +90,7 @@ function escapeChar(char: string, delimiter: string): string {
   }
   if (code < 0x20 || code === 0x7f) return `\\x${code.toString(16).padStart(2, '0')}`;
   // U+FFFD is refused in query text, where it would mean broken UTF-8: so it is never printed as itself.
-  if (code !== 0xfffd && !(code >= 0xd800 && code < 0xe000) && !NOT_PRINTABLE.test(char)) return char;
+  if (code !== 0xfffd && PRINTABLE.test(char)) return char;
   return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
