@@ -7,7 +7,7 @@
 export interface QueryLimits {
   /** Deadline of a query, its wait in the queue included; a request's `timeout` can only shorten it. ms. */
   timeoutMs: number;
-  /** Longest range of an ad-hoc query, its look-back not counted; 0 = any. ms. */
+  /** Longest range of data an ad-hoc query reads, windows and offsets counted; 0 = any. ms. */
   rangeMaxMs: number;
   /** Queries of one tenant that run at once; more wait. */
   concurrency: number;
