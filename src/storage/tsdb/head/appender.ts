@@ -1,0 +1,367 @@
+/**
+ * Appender: takes batches apart: finds or makes each series, puts its samples where they belong, and writes what was taken
+ * as records, one write per log.
+ *
+ * Fast path: series of a request mostly have neighbouring refs, so the next ref is tried before the hash table (its
+ * hash lies on the cache line that is read next anyway), and an in-order sample goes straight into the tail.
+ */
+
+import { decodeLabels, formatLabels } from '../../../model/labels.ts';
+import type { HistogramSample, SampleBatch } from '../../../model/sample-batch.ts';
+import { putStale } from '../../../model/stale.ts';
+import { encodeHistogramRows, type HistogramRow, SampleStage } from '../wal/records.ts';
+import type { Wal } from '../wal/wal.ts';
+import type { Limbo } from './gc.ts';
+import { encodeHistogram, isStaleHistogram, isStorable } from './histogram-codec.ts';
+import type { Tenant } from './label-index.ts';
+import { Registrar } from './registrar.ts';
+import type { SeriesLog } from './series-log.ts';
+import { ALIVE, HAS_HISTOGRAM_TAIL, PAGE_MASK, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
+import type { HeadStore } from './store.ts';
+
+export interface AppendCounts {
+  /** Float samples stored, late ones and exact duplicates included. */
+  samples: number;
+  histograms: number;
+  /** Of both: exact duplicates of a series' newest sample, not stored again. */
+  duplicates: number;
+  /** Of both: late, or a second value for a time. */
+  outOfOrder: number;
+  newSeries: number;
+  /** Samples refused: impossible timestamps, labels in no canonical form, too many buckets. */
+  invalid: number;
+  /** Samples refused because the tenant has as many series as it may; an example of such a series, or ''. */
+  tooManySeries: number;
+  tooManySeriesExample: string;
+  /** Oldest time that has changed; Infinity where nothing has. ms */
+  minT: number;
+}
+
+export class Appender {
+  private readonly store: HeadStore;
+  private readonly seriesLog: SeriesLog;
+  private readonly wal: Wal;
+  private readonly registrar: Registrar;
+  private readonly seriesMax: (tenant: string) => number;
+  private readonly stage = new SampleStage();
+  private readonly oooStage = new SampleStage();
+  private histograms: HistogramRow[] = [];
+  private oooHistograms: HistogramRow[] = [];
+  private oooHistogramFirstRow = -1;
+  private out = new Uint8Array(1 << 16);
+  private outLength = 0;
+  private lastRef = -1;
+  /** A timestamp that has been found possible. */
+  private checkedT = 0;
+  private counts: AppendCounts = newCounts();
+  private readonly marker = new Float64Array(1);
+
+  constructor(store: HeadStore, seriesLog: SeriesLog, wal: Wal, limbo: Limbo, seriesMax: (tenant: string) => number) {
+    this.store = store;
+    this.seriesLog = seriesLog;
+    this.wal = wal;
+    this.registrar = new Registrar(store, limbo);
+    this.seriesMax = seriesMax;
+    putStale(this.marker, 0);
+  }
+
+  forgetPairs(): void {
+    this.registrar.forget();
+  }
+
+  /** Debts have been paid. Throws a StorageFullError where the logs cannot be written. */
+  append(tenantId: string, batch: SampleBatch, rows: Uint32Array | null): AppendCounts {
+    this.wal.prepare();
+    this.store.segment = this.wal.segment;
+    const counts = newCounts();
+    this.counts = counts;
+    const tenant = this.tenant(tenantId);
+    try {
+      const n = rows === null ? batch.seriesCount : rows.length;
+      for (let k = 0; k < n; k++) this.appendSeries(tenant, batch, rows === null ? k : (rows[k] as number));
+      if (batch.histograms !== null) this.appendHistograms(tenant, batch, batch.histograms, rows);
+    } finally {
+      // Even after a bug half-way: what memory has taken must be in the log.
+      this.commit();
+    }
+    return counts;
+  }
+
+  private tenant(id: string): Tenant {
+    const known = this.store.index.tenant(id);
+    if (known !== undefined) return known;
+    const tenant = this.store.addTenant(id);
+    this.seriesLog.addTenant(tenant);
+    return tenant;
+  }
+
+  private appendSeries(tenant: Tenant, batch: SampleBatch, i: number): void {
+    const from = batch.sampleStart[i] as number;
+    const to = batch.sampleStart[i + 1] as number;
+    if (from === to) return;
+    const ref = this.refOf(tenant, batch, i, to - from);
+    if (ref < 0) return;
+    const { store, stage } = this;
+    const page = store.table.pages[ref >>> PAGE_SHIFT] as SeriesPage;
+    const slot = ref & PAGE_MASK;
+    const { timestamps, values, startTimestamps } = batch;
+    const { inOrderMinT } = store;
+    const { counts } = this;
+    // Samples of one scrape have one time: it is checked once.
+    let { checkedT } = this;
+    for (let row = from; row < to; row++) {
+      const t = timestamps[row] as number;
+      const start = startTimestamps === null ? 0 : (startTimestamps[row] as number);
+      if (t !== checkedT) {
+        if (!isTime(t)) {
+          counts.invalid++;
+          continue;
+        }
+        checkedT = t;
+      }
+      if (t <= (page.lastT[slot] as number) || t < inOrderMinT) {
+        this.appendLate(ref, page, slot, t, values, row, start);
+        continue;
+      }
+      // Fast path: newer than all of the series.
+      store.appendFloat(ref, page, t, values, row, start);
+      const n = stage.n;
+      stage.refs[n] = ref;
+      stage.timestamps[n] = t;
+      stage.values[n] = values[row] as number;
+      stage.starts[n] = start;
+      if (start !== 0) stage.hasStarts = true;
+      stage.n = n + 1;
+      if (t < counts.minT) counts.minT = t;
+      counts.samples++;
+      if (n + 1 === stage.refs.length) this.encodeStage(stage);
+    }
+    this.checkedT = checkedT;
+  }
+
+  /** The series' ref, made if need be; -1 where it is refused (and counted, with its `samples`). */
+  private refOf(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
+    const { table } = this.store;
+    const { hashes } = batch;
+    const at = i * 4;
+    const guess = this.lastRef + 1;
+    if (guess < table.end) {
+      const page = table.pages[guess >>> PAGE_SHIFT] as SeriesPage;
+      const slot = guess & PAGE_MASK;
+      const { hash } = page;
+      const p = slot << 2;
+      if (
+        hash[p] === hashes[at] &&
+        hash[p + 1] === hashes[at + 1] &&
+        hash[p + 2] === hashes[at + 2] &&
+        hash[p + 3] === hashes[at + 3] &&
+        ((page.flags[slot] as number) & ALIVE) !== 0
+      ) {
+        this.lastRef = guess;
+        return guess;
+      }
+    }
+    let ref = table.find(hashes, at);
+    if (ref < 0) ref = this.register(tenant, batch, i, samples);
+    if (ref >= 0) this.lastRef = ref;
+    return ref;
+  }
+
+  private register(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
+    const { counts } = this;
+    const max = this.seriesMax(tenant.id);
+    const start = batch.labelStart[i] as number;
+    const end = batch.labelEnd[i] as number;
+    if (max > 0 && tenant.seriesCount >= max) {
+      counts.tooManySeries += samples;
+      if (counts.tooManySeriesExample === '') {
+        counts.tooManySeriesExample = formatLabels(decodeLabels(batch.labelBytes, start, end));
+      }
+      return -1;
+    }
+    const ref = this.registrar.register(tenant, batch.labelBytes, start, end, batch.hashes, i * 4, this.seriesLog);
+    if (ref < 0) counts.invalid += samples;
+    else counts.newSeries++;
+    return ref;
+  }
+
+  /** Not newer than the series' newest sample, or older than the head takes in order. */
+  private appendLate(
+    ref: number,
+    page: SeriesPage,
+    slot: number,
+    t: number,
+    values: Float64Array,
+    row: number,
+    start: number,
+  ): void {
+    const { counts, store, oooStage } = this;
+    counts.samples++;
+    if (t === page.lastT[slot] && t >= store.floorT && store.isNewest(ref, values, row, start)) {
+      counts.duplicates++;
+      return;
+    }
+    counts.outOfOrder++;
+    if (t < counts.minT) counts.minT = t;
+    if (oooStage.n === 0) oooStage.firstRow = store.ooo.end;
+    store.appendOooFloat(ref, t, values, row, start);
+    const n = oooStage.n;
+    oooStage.refs[n] = ref;
+    oooStage.timestamps[n] = t;
+    oooStage.values[n] = values[row] as number;
+    oooStage.starts[n] = start;
+    if (start !== 0) oooStage.hasStarts = true;
+    oooStage.n = n + 1;
+    if (n + 1 === oooStage.refs.length) this.encodeStage(oooStage);
+  }
+
+  // --- histograms ---
+
+  private appendHistograms(
+    tenant: Tenant,
+    batch: SampleBatch,
+    samples: readonly HistogramSample[],
+    rows: Uint32Array | null,
+  ): void {
+    const wanted = rows === null ? null : new Set(rows);
+    for (const sample of samples) {
+      if (wanted !== null && !wanted.has(sample.series)) continue;
+      this.appendHistogram(tenant, batch, sample);
+    }
+  }
+
+  private appendHistogram(tenant: Tenant, batch: SampleBatch, sample: HistogramSample): void {
+    const { counts, store } = this;
+    const t = sample.timestampMs;
+    if (!isTime(t) || !isTime(sample.startTimestampMs) || !isStorable(sample.histogram)) {
+      counts.invalid++;
+      return;
+    }
+    const ref = this.refOf(tenant, batch, sample.series, 1);
+    if (ref < 0) return;
+    counts.histograms++;
+    const page = store.page(ref);
+    const slot = ref & PAGE_MASK;
+    const inOrder = t > (page.lastT[slot] as number) && t >= store.inOrderMinT;
+    if (isStaleHistogram(sample.histogram)) {
+      this.appendMarker(ref, page, slot, sample, inOrder);
+      return;
+    }
+    const bytes = encodeHistogram(sample);
+    const row: HistogramRow = { ref, timestampMs: t, startMs: sample.startTimestampMs, bytes };
+    if (inOrder) {
+      if (t < counts.minT) counts.minT = t;
+      // Floats of this series staged before must come before it in the log.
+      this.encodeStage(this.stage);
+      store.appendHistogram(row);
+      this.histograms.push(row);
+      return;
+    }
+    const open = ((page.flags[slot] as number) & HAS_HISTOGRAM_TAIL) !== 0;
+    if (open && t === page.lastT[slot] && t >= store.floorT && store.isNewestHistogram(ref, bytes)) {
+      counts.duplicates++;
+      return;
+    }
+    counts.outOfOrder++;
+    if (t < counts.minT) counts.minT = t;
+    this.encodeStage(this.oooStage);
+    if (this.oooHistograms.length === 0) this.oooHistogramFirstRow = store.ooo.end;
+    store.appendOooHistogram(row);
+    this.oooHistograms.push(row);
+  }
+
+  /** A stale histogram becomes a float marker. */
+  private appendMarker(ref: number, page: SeriesPage, slot: number, sample: HistogramSample, inOrder: boolean): void {
+    // Rows of histograms that came before it in this batch must come before it in the log.
+    this.encodeHistogramRows();
+    const { store, stage, counts } = this;
+    const t = sample.timestampMs;
+    if (!inOrder) {
+      const samples = counts.samples;
+      this.appendLate(ref, page, slot, t, this.marker, 0, sample.startTimestampMs);
+      counts.samples = samples;
+      return;
+    }
+    if (t < counts.minT) counts.minT = t;
+    store.appendFloat(ref, page, t, this.marker, 0, sample.startTimestampMs);
+    const n = stage.n;
+    stage.refs[n] = ref;
+    stage.timestamps[n] = t;
+    stage.values[n] = this.marker[0] as number;
+    stage.starts[n] = sample.startTimestampMs;
+    if (sample.startTimestampMs !== 0) stage.hasStarts = true;
+    stage.n = n + 1;
+    if (n + 1 === stage.refs.length) this.encodeStage(stage);
+  }
+
+  // --- the log ---
+
+  private encodeStage(stage: SampleStage): void {
+    if (stage.n === 0) return;
+    this.room(SampleStage.bytesMax(stage.n));
+    this.outLength = stage.encode(this.out, this.outLength);
+    stage.n = 0;
+    stage.hasStarts = false;
+    stage.firstRow = -1;
+  }
+
+  private encodeHistogramRows(): void {
+    if (this.histograms.length > 0) this.push(encodeHistogramRows(this.histograms, -1));
+    if (this.oooHistograms.length > 0) {
+      this.push(encodeHistogramRows(this.oooHistograms, this.oooHistogramFirstRow));
+    }
+    this.histograms = [];
+    this.oooHistograms = [];
+  }
+
+  private push(frame: Uint8Array): void {
+    this.room(frame.length);
+    this.out.set(frame, this.outLength);
+    this.outLength += frame.length;
+  }
+
+  private room(bytes: number): void {
+    if (this.outLength + bytes <= this.out.length) return;
+    const out = new Uint8Array(Math.max(this.outLength + bytes, this.out.length * 2));
+    out.set(this.out.subarray(0, this.outLength));
+    this.out = out;
+  }
+
+  private commit(): void {
+    this.encodeStage(this.stage);
+    this.encodeStage(this.oooStage);
+    this.encodeHistogramRows();
+    const length = this.outLength;
+    this.outLength = 0;
+    if (this.seriesLog.pending) {
+      try {
+        this.seriesLog.commit();
+        this.wal.syncFirst(this.seriesLog);
+      } catch (error) {
+        if (length > 0) this.wal.owe(this.out, length);
+        throw error;
+      }
+    }
+    if (length > 0) this.wal.append(this.out, length);
+    if (this.out.length > 1 << 22) this.out = new Uint8Array(1 << 16);
+  }
+}
+
+/** Timestamps are whole milliseconds from 0 to 2^53 - 1. */
+function isTime(t: number): boolean {
+  return t >= 0 && Number.isSafeInteger(t);
+}
+
+function newCounts(): AppendCounts {
+  return {
+    samples: 0,
+    histograms: 0,
+    duplicates: 0,
+    outOfOrder: 0,
+    newSeries: 0,
+    invalid: 0,
+    tooManySeries: 0,
+    tooManySeriesExample: '',
+    minT: Infinity,
+  };
+}

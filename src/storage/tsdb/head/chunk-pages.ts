@@ -1,0 +1,525 @@
+/**
+ * ChunkPages: sealed chunks of all series of a head, in pages of 64 KB.
+ *
+ *     page:    number f64 | minT f64 | maxT f64 | records u32 | 0 u32 | record ...
+ *     record:  ref | pages back | offset | kind u8 | minT | maxT - minT | length | bytes      (numbers are varints)
+ *
+ * A record points to the series' previous one ("pages back" and offset; 0 0 = none), so the chain of a series runs from the
+ * newest chunk to the oldest and costs 8 bytes of memory per series. A full page is written to the current file
+ * `chunks/NNNNNNNN.hck` as one frame, in one write; from then on its samples no longer need the WAL. Written pages stay
+ * in memory up to a budget (second-chance order) and are read back by page. A page that cannot be written stays in memory
+ * and is tried again.
+ *
+ * The address of a record is page number x 2^24 + offset in the page; 0 means none.
+ */
+import path from 'node:path';
+import { type Files, nodeFiles, readAll } from '../wal/files.ts';
+import { FRAME_HEADER_BYTES, frameBytes, getU32, isFrame, putU32, sealFrame } from '../wal/frame.ts';
+import { LogFile } from '../wal/log-file.ts';
+import { ByteCursor, CorruptRecordError, putF64, putVarint, VARINT_MAX } from '../wal/varint.ts';
+
+export const CHUNK_MAGIC = 'SLHCHUNK';
+export const REC_PAGE = 16;
+export const KIND_FLOAT = 0;
+export const KIND_HISTOGRAM = 1;
+
+const PAGE_BYTES = 1 << 16;
+const PAGE_HEADER = 32;
+const OFFSET_SPAN = 1 << 24;
+/** A chunk longer than this cannot be stored (a page of its own, addressed by 24 bits). */
+export const CHUNK_BYTES_MAX = OFFSET_SPAN - 1024;
+const RECORD_HEADER_MAX = 6 * VARINT_MAX + 1;
+
+export interface ChunkPagesOptions {
+  files?: Files;
+  /** Bytes of written pages kept in memory. */
+  cacheBytesMax?: number;
+  /** A file is closed when it has reached this size. */
+  fileBytesMax?: number;
+  /** Told when a page could not be read back (its samples are then missing from answers). */
+  onReadError?: (message: string) => void;
+}
+
+export interface PageInfo {
+  number: number;
+  /** File and offset of the payload; file 0 = not written yet. */
+  file: number;
+  offset: number;
+  length: number;
+  minT: number;
+  maxT: number;
+  records: number;
+  /** WAL segment of the oldest sample inside; only while the page is not written. */
+  segment: number;
+  buffer: Uint8Array | null;
+  /** Second chance: set on use, cleared when the eviction hand passes. */
+  used: boolean;
+}
+
+/** One record's header, as the last `readHeader` left it. */
+export interface ChunkRecord {
+  ref: number;
+  previous: number;
+  kind: number;
+  minT: number;
+  maxT: number;
+  bytes: Uint8Array;
+  /** The chunk is bytes[start, end). */
+  start: number;
+  end: number;
+}
+
+export class ChunkPages {
+  readonly dir: string;
+  /** As the last `open` left it. */
+  readonly record: ChunkRecord = {
+    ref: 0,
+    previous: 0,
+    kind: 0,
+    minT: 0,
+    maxT: 0,
+    bytes: new Uint8Array(0),
+    start: 0,
+    end: 0,
+  };
+  private readonly files: Files;
+  private readonly cacheBytesMax: number;
+  private readonly fileBytesMax: number;
+  private readonly onReadError: (message: string) => void;
+  private readonly pages = new Map<number, PageInfo>();
+  /** Previous records that differ from what the record says, because the page between them was lost. */
+  private readonly relinks = new Map<number, number>();
+  /** Pages full but not written because the disk refused. */
+  private waiting: PageInfo[] = [];
+  private current: PageInfo | null = null;
+  private nextPage = 1;
+  private file: LogFile | null = null;
+  /** Full files that may not be durable yet. */
+  private unsynced: LogFile[] = [];
+  private fileNumber = 0;
+  /** Sizes of files, by number. */
+  private readonly fileSizes = new Map<number, number>();
+  private readonly filePages = new Map<number, number>();
+  private readonly readers = new Map<number, number>();
+  private cacheBytes = 0;
+  private hand: Iterator<PageInfo> | null = null;
+  private spare: Uint8Array[] = [];
+  private scratch = new Uint8Array(PAGE_BYTES + 64);
+
+  constructor(dir: string, options: ChunkPagesOptions = {}) {
+    this.dir = dir;
+    this.files = options.files ?? nodeFiles;
+    this.cacheBytesMax = options.cacheBytesMax ?? 64 << 20;
+    this.fileBytesMax = options.fileBytesMax ?? 64 << 20;
+    this.onReadError = options.onReadError ?? (() => {});
+  }
+
+  // --- writing ---
+
+  /**
+   * Appends a chunk; returns its address.
+   * @param previous address of the series' previous chunk, 0 = none
+   * @param segment WAL segment of the chunk's oldest sample
+   */
+  append(
+    ref: number,
+    previous: number,
+    kind: number,
+    minT: number,
+    maxT: number,
+    segment: number,
+    bytes: Uint8Array,
+    length: number,
+  ): number {
+    const page = this.room(RECORD_HEADER_MAX + length);
+    const out = page.buffer as Uint8Array;
+    const at = page.length;
+    let p = putVarint(out, at, ref);
+    const previousPage = Math.floor(previous / OFFSET_SPAN);
+    p = putVarint(out, p, previous === 0 ? 0 : page.number - previousPage);
+    p = putVarint(out, p, previous === 0 ? 0 : previous % OFFSET_SPAN);
+    out[p++] = kind;
+    p = putVarint(out, p, minT);
+    p = putVarint(out, p, maxT - minT);
+    p = putVarint(out, p, length);
+    for (let i = 0; i < length; i++) out[p + i] = bytes[i] as number;
+    page.length = p + length;
+    page.records++;
+    if (minT < page.minT) page.minT = minT;
+    if (maxT > page.maxT) page.maxT = maxT;
+    if (segment < page.segment) page.segment = segment;
+    return page.number * OFFSET_SPAN + at;
+  }
+
+  /** The current page with `bytes` of room, or a new one. */
+  private room(bytes: number): PageInfo {
+    let page = this.current;
+    if (page !== null && page.length + bytes <= (page.buffer as Uint8Array).length) return page;
+    if (page !== null) this.finish(page);
+    const size = Math.max(PAGE_HEADER + bytes, PAGE_BYTES);
+    page = {
+      number: this.nextPage++,
+      file: 0,
+      offset: 0,
+      length: PAGE_HEADER,
+      minT: Infinity,
+      maxT: -1,
+      records: 0,
+      segment: 0xffffffff,
+      buffer: size === PAGE_BYTES ? (this.spare.pop() ?? new Uint8Array(PAGE_BYTES)) : new Uint8Array(size),
+      used: true,
+    };
+    this.pages.set(page.number, page);
+    this.current = page;
+    return page;
+  }
+
+  private finish(page: PageInfo): void {
+    this.current = null;
+    this.waiting.push(page);
+    this.writeWaiting();
+  }
+
+  /** Writes the pages that are full; false where the disk refuses (they stay, to be tried again). */
+  writeWaiting(): boolean {
+    while (this.waiting.length > 0) {
+      try {
+        this.write(this.waiting[0] as PageInfo);
+      } catch {
+        return false;
+      }
+      this.waiting.shift();
+    }
+    this.evict();
+    return true;
+  }
+
+  /** Also writes the current page, full or not. */
+  flush(): boolean {
+    if (this.current !== null && this.current.records > 0) {
+      this.waiting.push(this.current);
+      this.current = null;
+    }
+    return this.writeWaiting();
+  }
+
+  private write(page: PageInfo): void {
+    if (this.file === null || this.file.size >= this.fileBytesMax) this.nextFile();
+    const file = this.file as LogFile;
+    const size = frameBytes(page.length);
+    if (this.scratch.length < size) this.scratch = new Uint8Array(size);
+    const buffer = page.buffer as Uint8Array;
+    putF64(buffer, 0, page.number);
+    putF64(buffer, 8, page.minT);
+    putF64(buffer, 16, page.maxT);
+    putU32(buffer, 24, page.records);
+    putU32(buffer, 28, 0);
+    this.scratch.set(buffer.subarray(0, page.length), FRAME_HEADER_BYTES);
+    const end = sealFrame(this.scratch, 0, REC_PAGE, 0, page.records, page.length);
+    const offset = file.size + FRAME_HEADER_BYTES;
+    file.appendOrThrow(this.scratch, end);
+    this.fileSizes.set(this.fileNumber, file.size);
+    this.placed(page, this.fileNumber, offset);
+    this.cacheBytes += buffer.length;
+  }
+
+  private placed(page: PageInfo, file: number, offset: number): void {
+    page.file = file;
+    page.offset = offset;
+    page.segment = 0xffffffff;
+    this.filePages.set(file, (this.filePages.get(file) ?? 0) + 1);
+  }
+
+  private nextFile(): void {
+    const number = this.fileNumber + 1;
+    const file = LogFile.create(this.files, filePath(this.dir, number), CHUNK_MAGIC, number);
+    this.files.syncDir(this.dir);
+    if (this.file !== null) this.unsynced.push(this.file);
+    this.file = file;
+    this.fileNumber = number;
+    this.fileSizes.set(number, file.size);
+    this.filePages.set(number, 0);
+  }
+
+  /** Makes written pages durable: to be called before WAL segments that they replace are removed. */
+  sync(): void {
+    for (const file of this.unsynced) {
+      file.sync();
+      file.close();
+    }
+    this.unsynced = [];
+    this.file?.sync();
+  }
+
+  /** As `sync`, for the pages written before the call, without blocking this thread. */
+  async syncInBackground(): Promise<void> {
+    const old = this.unsynced;
+    this.unsynced = [];
+    for (let i = 0; i < old.length; i++) {
+      const file = old[i] as LogFile;
+      try {
+        await file.syncInBackground();
+      } catch (error) {
+        this.unsynced.push(...old.slice(i));
+        throw error;
+      }
+      file.close();
+    }
+    await this.file?.syncInBackground();
+  }
+
+  // --- reading ---
+
+  /** Finds the record at `address`; false where its page has been dropped or cannot be read. */
+  open(address: number): boolean {
+    const number = Math.floor(address / OFFSET_SPAN);
+    const page = this.pages.get(number);
+    if (page === undefined) return false;
+    const bytes = page.buffer ?? this.load(page);
+    if (bytes === null) return false;
+    page.used = true;
+    const cursor = this.cursor;
+    cursor.bytes = bytes;
+    cursor.at = address % OFFSET_SPAN;
+    cursor.end = page.length;
+    readRecord(cursor, number, this.record);
+    if (this.relinks.size > 0) this.record.previous = this.relinks.get(address) ?? this.record.previous;
+    return true;
+  }
+
+  private readonly cursor = new ByteCursor(new Uint8Array(0));
+
+  /** Reads a written page back, checksum and all; null (and told) where that fails. */
+  private load(page: PageInfo): Uint8Array | null {
+    const size = FRAME_HEADER_BYTES + page.length;
+    if (this.scratch.length < size) this.scratch = new Uint8Array(size);
+    try {
+      let fd = this.readers.get(page.file);
+      if (fd === undefined) {
+        fd = this.files.open(filePath(this.dir, page.file), 'read');
+        this.readers.set(page.file, fd);
+      }
+      const n = readAll(this.files, fd, this.scratch, 0, size, page.offset - FRAME_HEADER_BYTES);
+      if (n < size) throw new Error(`only ${n} of ${size} bytes are there`);
+      if (!isFrame(this.scratch, 0, page.length)) throw new Error('its checksum is wrong');
+    } catch (error) {
+      const where = `page ${page.number} of ${filePath(this.dir, page.file)}`;
+      this.onReadError(`cannot read ${where}, its samples are missing from answers: ${(error as Error).message}`);
+      return null;
+    }
+    const buffer =
+      page.length <= PAGE_BYTES ? (this.spare.pop() ?? new Uint8Array(PAGE_BYTES)) : new Uint8Array(page.length);
+    buffer.set(this.scratch.subarray(FRAME_HEADER_BYTES, size));
+    page.buffer = buffer;
+    page.used = true;
+    this.cacheBytes += buffer.length;
+    this.evict(page);
+    return buffer;
+  }
+
+  /** Lets go of cached pages beyond the budget, but not of `except`. */
+  private evict(except: PageInfo | null = null): void {
+    // Two rounds at most: the first may only clear the marks.
+    let left = this.pages.size * 2;
+    while (this.cacheBytes > this.cacheBytesMax && left-- > 0) {
+      this.hand ??= this.pages.values();
+      const step = this.hand.next();
+      if (step.done) {
+        this.hand = null;
+        continue;
+      }
+      const page = step.value;
+      if (page.buffer === null || page.file === 0 || page === except) continue;
+      if (page.used) page.used = false;
+      else this.uncache(page);
+    }
+  }
+
+  private uncache(page: PageInfo): void {
+    const buffer = page.buffer;
+    if (buffer === null) return;
+    page.buffer = null;
+    this.cacheBytes -= buffer.length;
+    if (buffer.length === PAGE_BYTES && this.spare.length < 16) this.spare.push(buffer);
+  }
+
+  // --- life cycle ---
+
+  /** Takes over a page found on disk (replay). */
+  adopt(
+    number: number,
+    file: number,
+    offset: number,
+    length: number,
+    minT: number,
+    maxT: number,
+    records: number,
+  ): void {
+    const page: PageInfo = {
+      number,
+      file: 0,
+      offset: 0,
+      length,
+      minT,
+      maxT,
+      records,
+      segment: 0xffffffff,
+      buffer: null,
+      used: false,
+    };
+    this.pages.set(number, page);
+    this.placed(page, file, offset);
+    if (number >= this.nextPage) this.nextPage = number + 1;
+  }
+
+  /** Takes over a file found on disk; new pages go to a file with a higher number. */
+  adoptFile(number: number, size: number): void {
+    this.fileSizes.set(number, size);
+    if (!this.filePages.has(number)) this.filePages.set(number, 0);
+    if (number > this.fileNumber) this.fileNumber = number;
+  }
+
+  relink(address: number, previous: number): void {
+    this.relinks.set(address, previous);
+  }
+
+  hasPage(number: number): boolean {
+    return this.pages.has(number);
+  }
+
+  /** Drops written pages without a sample from `minT` on, and files without pages. */
+  drop(minT: number): void {
+    for (const page of this.pages.values()) {
+      if (page.maxT >= minT || page.file === 0) continue;
+      this.uncache(page);
+      this.pages.delete(page.number);
+      this.filePages.set(page.file, (this.filePages.get(page.file) as number) - 1);
+    }
+    this.hand = null;
+    for (const [number, count] of this.filePages) {
+      if (count > 0 || (number === this.fileNumber && this.file !== null)) continue;
+      this.removeFile(number);
+    }
+  }
+
+  private removeFile(number: number): void {
+    const fd = this.readers.get(number);
+    if (fd !== undefined) this.files.close(fd);
+    this.readers.delete(number);
+    this.files.remove(filePath(this.dir, number));
+    this.filePages.delete(number);
+    this.fileSizes.delete(number);
+  }
+
+  /** WAL segment of the oldest sample in a page that is not written yet; 0xffffffff where there is none. */
+  get firstSegment(): number {
+    let first = this.current?.segment ?? 0xffffffff;
+    for (const page of this.waiting) if (page.segment < first) first = page.segment;
+    return first;
+  }
+
+  /** Number that the next page will get; lower ones exist or have existed. */
+  get endPage(): number {
+    return this.nextPage;
+  }
+
+  /** Lowest page number that is not dropped. */
+  get firstPage(): number {
+    for (const number of this.pages.keys()) return number;
+    return this.nextPage;
+  }
+
+  get waitingPages(): number {
+    return this.waiting.length;
+  }
+
+  get pageCount(): number {
+    return this.pages.size;
+  }
+
+  get memoryBytes(): number {
+    let total = this.cacheBytes + this.spare.length * PAGE_BYTES + (this.current?.buffer?.length ?? 0);
+    for (const page of this.waiting) total += (page.buffer as Uint8Array).length;
+    return total + this.pages.size * 120;
+  }
+
+  get diskBytes(): number {
+    let total = 0;
+    for (const size of this.fileSizes.values()) total += size;
+    return total;
+  }
+
+  /** Bounds of all pages; minT > maxT when there are none. */
+  bounds(): { minT: number; maxT: number } {
+    let minT = Infinity;
+    let maxT = -1;
+    for (const page of this.pages.values()) {
+      if (page.minT < minT) minT = page.minT;
+      if (page.maxT > maxT) maxT = page.maxT;
+    }
+    return { minT, maxT };
+  }
+
+  close(): void {
+    for (const file of this.unsynced) file.close();
+    this.unsynced = [];
+    this.file?.close();
+    this.file = null;
+    for (const fd of this.readers.values()) this.files.close(fd);
+    this.readers.clear();
+  }
+}
+
+/** Reads the record at the cursor; throws CorruptRecordError. The cursor stands behind it afterwards. */
+export function readRecord(cursor: ByteCursor, page: number, record: ChunkRecord): void {
+  record.ref = cursor.bounded(0xfffffffe, 'ref');
+  const back = cursor.bounded(page - 1, 'distance');
+  const offset = cursor.bounded(OFFSET_SPAN - 1, 'offset');
+  record.previous = back === 0 && offset === 0 ? 0 : (page - back) * OFFSET_SPAN + offset;
+  record.kind = cursor.byte();
+  record.minT = cursor.varint();
+  record.maxT = record.minT + cursor.varint();
+  const length = cursor.bounded(cursor.left, 'chunk length');
+  record.bytes = cursor.bytes;
+  record.start = cursor.at;
+  record.end = cursor.at + length;
+  cursor.at = record.end;
+}
+
+export interface PageHeader {
+  number: number;
+  minT: number;
+  maxT: number;
+  records: number;
+}
+
+/** Reads the head of a page; the cursor stands at its first record afterwards. Throws CorruptRecordError. */
+export function readPageHeader(cursor: ByteCursor): PageHeader {
+  cursor.need(PAGE_HEADER);
+  const number = cursor.f64();
+  const minT = cursor.f64();
+  const maxT = cursor.f64();
+  const records = getU32(cursor.bytes, cursor.at);
+  cursor.at += 8;
+  if (!Number.isSafeInteger(number) || number < 1 || number >= 2 ** 29) {
+    throw new CorruptRecordError(`chunk page number ${number}`);
+  }
+  return { number, minT, maxT, records };
+}
+
+export function chunkAddress(page: number, offset: number): number {
+  return page * OFFSET_SPAN + offset;
+}
+
+export function filePath(dir: string, number: number): string {
+  return path.join(dir, `${String(number).padStart(8, '0')}.hck`);
+}
+
+export function listChunkFiles(files: Files, dir: string): number[] {
+  const numbers: number[] = [];
+  for (const name of files.list(dir)) {
+    const match = /^(\d{8,10})\.hck$/.exec(name);
+    if (match !== null) numbers.push(Number(match[1]));
+  }
+  return numbers.sort((a, b) => a - b);
+}

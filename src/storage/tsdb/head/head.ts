@@ -1,0 +1,499 @@
+/**
+ * Head: the newest samples of a shard, of all its tenants: in memory, in chunk files and in the WAL.
+ *
+ * One thread, synchronous. `append` returns when the rows are in the log: they survive kill -9 of the process. Its order
+ * is memory first, then one write per log; a write that fails leaves the bytes owed (wal/log-file.ts) and nothing is
+ * applied any more until the debt is paid, so memory and log differ by one unacknowledged append at most.
+ *
+ *     append ---> series table, tails --sealed--> chunk pages --full--> chunks/*.hck --flush--> blocks
+ *        \------> series.log, wal/*.wal        (a segment goes when all its samples are in written pages)
+ *
+ * Files and records: docs/formats/head.md and wal.md.
+ */
+
+import { StorageFullError } from '../../../contracts/sample-sink.ts';
+import type { SampleBatch } from '../../../model/sample-batch.ts';
+import type { CompiledMatcher, Part } from '../part.ts';
+import { type Files, nodeFiles } from '../wal/files.ts';
+import { LogFile } from '../wal/log-file.ts';
+import { type SyncPolicy, Wal } from '../wal/wal.ts';
+import { type AppendCounts, Appender } from './appender.ts';
+import { HeadFlush } from './flush.ts';
+import { bury, Limbo, Sweeper, staleRefs } from './gc.ts';
+import type { Tenant } from './label-index.ts';
+import { Pins } from './pins.ts';
+import { HeadReader, HeadSet } from './reader.ts';
+import { type HeadDirs, headDirs, Replay, type ReplayReport } from './replay.ts';
+import { selectRefs } from './selection.ts';
+import { SeriesLog } from './series-log.ts';
+import { HAS_OOO, HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_REFS, type SeriesPage } from './series-table.ts';
+import { HeadStore, WINDOW_MS } from './store.ts';
+
+export interface HeadOptions {
+  dir: string;
+  files?: Files;
+  /** What survives a power loss; see wal/wal.ts. Default interval. */
+  sync?: SyncPolicy;
+  segmentBytesMax?: number;
+  /** Above this the tails of slow series are sealed early, so that old segments can go. Default 512 MB. */
+  walBytesMax?: number;
+  /** Bytes of written chunk pages kept in memory. Default 64 MB. */
+  chunkCacheBytes?: number;
+  /** Out-of-order rows from which on `needsOooFlush` asks for a flush. At four times as many, appends are refused. */
+  oooRowsMax?: number;
+  /** Most live series of a tenant, 0 = no limit; asked when a new series comes. */
+  seriesMax?: (tenant: string) => number;
+  log?: (message: string) => void;
+  /** Told during the replay: what is being read, files done, files in all. */
+  onReplay?: (what: 'chunks' | 'wal', done: number, total: number) => void;
+}
+
+export interface HeadStats {
+  series: number;
+  seriesByTenant: Map<string, number>;
+  minT: number;
+  maxT: number;
+  oooRows: number;
+  tombstonedSeries: number;
+  walBytes: number;
+  walSegments: number;
+  chunkFileBytes: number;
+  chunkPages: number;
+  seriesLogBytes: number;
+  /** Memory by kind, own accounting, bytes. */
+  memory: { series: number; labels: number; chunks: number; outOfOrder: number; histograms: number };
+  openSelections: number;
+  syncErrors: number;
+}
+
+/** Most chunk pages that may wait for a failing disk before appends are refused. */
+const WAITING_PAGES_MAX = 256;
+/** Tails sealed at once by the upkeep. */
+const LAGGARDS_PER_STEP = 8192;
+const COLLECT_MAX = 100_000;
+
+export class Head implements Part {
+  readonly report: ReplayReport;
+  private readonly files: Files;
+  private readonly dirs: HeadDirs;
+  private readonly store: HeadStore;
+  private readonly seriesLog: SeriesLog;
+  private readonly wal: Wal;
+  private readonly reader: HeadReader;
+  private readonly pins = new Pins();
+  private readonly limbo = new Limbo();
+  private readonly sweeper: Sweeper;
+  private readonly appender: Appender;
+  private readonly sync: SyncPolicy;
+  private readonly walBytesMax: number;
+  private readonly oooRowsMax: number;
+  private readonly log: (message: string) => void;
+  private truncatedAt = 0;
+  private maintaining: Promise<void> | null = null;
+  private syncErrors = 0;
+  private closed = false;
+
+  /** Opens the head in a folder, replaying what is there. Takes seconds with a million series. */
+  constructor(options: HeadOptions) {
+    this.files = options.files ?? nodeFiles;
+    this.sync = options.sync ?? 'interval';
+    this.walBytesMax = options.walBytesMax ?? 512 << 20;
+    this.oooRowsMax = options.oooRowsMax ?? 1_000_000;
+    this.log = options.log ?? (() => {});
+    this.dirs = headDirs(options.dir);
+    for (const dir of [this.dirs.root, this.dirs.wal, this.dirs.chunks]) this.files.makeDir(dir);
+    this.store = new HeadStore(this.dirs.chunks, {
+      files: this.files,
+      cacheBytesMax: options.chunkCacheBytes,
+      onReadError: this.log,
+    });
+    this.reader = new HeadReader(this.store, this.log);
+    const replay = new Replay(this.store, this.files, this.dirs);
+    replay.readSeriesLog();
+    replay.readChunkFiles((done, total) => options.onReplay?.('chunks', done, total));
+    replay.readWal((done, total) => options.onReplay?.('wal', done, total));
+    this.report = replay.report;
+    for (const { file, what } of this.report.damage) this.log(`${file}: ${what}`);
+    this.seriesLog = this.openSeriesLog(replay);
+    this.wal = new Wal(this.dirs.wal, replay.segments, replay.nextSegment, {
+      files: this.files,
+      sync: this.sync,
+      segmentBytesMax: options.segmentBytesMax,
+    });
+    this.store.segment = this.wal.segment;
+    this.sweeper = new Sweeper(this.store);
+    this.limbo.add(unusedRefs(this.store), this.wal.segment - 1, this.store.chunks.endPage - 1);
+    this.appender = new Appender(this.store, this.seriesLog, this.wal, this.limbo, options.seriesMax ?? (() => 0));
+  }
+
+  private openSeriesLog(replay: Replay): SeriesLog {
+    if (replay.seriesLogSize < 0) return SeriesLog.create(this.files, this.dirs.root);
+    const file = LogFile.openAt(this.files, `${this.dirs.root}/series.log`, replay.seriesLogSize);
+    const log = new SeriesLog(this.files, this.dirs.root, file);
+    log.registered = replay.registered;
+    log.dead = replay.dead.length;
+    // After damage the numbers in the file and in memory may disagree: write down what there is.
+    const damaged = this.report.damage.some(d => d.file.endsWith('series.log'));
+    if (damaged || log.dead * 2 > log.registered) this.rewriteSeriesLog(log);
+    return log;
+  }
+
+  // --- writing ---
+
+  /**
+   * Stores the batch, or only its series `rows`. Returns when all that is counted as stored survives kill -9. Throws a
+   * StorageFullError when the disk refuses: then nothing may be acknowledged.
+   */
+  append(tenant: string, batch: SampleBatch, rows: Uint32Array | null = null): AppendCounts {
+    this.recover();
+    return this.appender.append(tenant, batch, rows);
+  }
+
+  /** Pays debts, or throws a StorageFullError. */
+  private recover(): void {
+    if (this.closed) throw new Error('BUG: the head is closed');
+    this.seriesLog.recover();
+    this.wal.recover();
+    if (this.sync === 'always') this.seriesLog.sync();
+    const { chunks, ooo } = this.store;
+    if (chunks.waitingPages > WAITING_PAGES_MAX && !chunks.writeWaiting()) {
+      throw new StorageFullError(
+        `${chunks.waitingPages} chunk pages of ${this.dirs.chunks} cannot be written; free disk space`,
+      );
+    }
+    if (ooo.length > this.oooRowsMax * 4) {
+      throw new StorageFullError(
+        `${ooo.length} out-of-order rows wait to be flushed, at most ${this.oooRowsMax * 4} may; is the disk full?`,
+      );
+    }
+  }
+
+  /** Whether out-of-order rows should be flushed to blocks soon. */
+  get needsOooFlush(): boolean {
+    return this.store.ooo.end - this.store.oooFloor > this.oooRowsMax;
+  }
+
+  /** Hides the tenant's samples in [minT, maxT] that are there now. Returns the number of series concerned. */
+  deleteSamples(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): number {
+    this.recover();
+    const owner = this.store.index.tenant(tenant);
+    if (owner === undefined) return 0;
+    const refs: number[] = [];
+    const newest: number[] = [];
+    const oooMark = this.store.ooo.end;
+    for (const ref of selectRefs(this.store.index, this.store.table, owner, matchers)) {
+      const page = this.store.page(ref);
+      const slot = ref & PAGE_MASK;
+      const lastT = page.lastT[slot] as number;
+      if (lastT < Math.max(minT, this.store.floorT) && ((page.flags[slot] as number) & HAS_OOO) === 0) continue;
+      const maxInOrderT = Math.max(-1, Math.min(maxT, lastT));
+      refs.push(ref);
+      newest.push(maxInOrderT);
+      this.store.tombstones.add(ref, { minT, maxT, oooMark, maxInOrderT });
+      page.flags[slot] = (page.flags[slot] as number) | HAS_TOMBSTONE;
+    }
+    if (refs.length > 0) {
+      this.seriesLog.addTombstones(refs, newest, { minT, maxT, oooMark });
+      this.commitSeriesLog();
+    }
+    return refs.length;
+  }
+
+  private commitSeriesLog(): void {
+    this.seriesLog.commit();
+    if (this.sync === 'always') this.seriesLog.sync();
+  }
+
+  // --- reading ---
+
+  get minT(): number {
+    return this.store.bounds().minT;
+  }
+
+  get maxT(): number {
+    return this.store.bounds().maxT;
+  }
+
+  select(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): HeadSet {
+    const refs = this.matching(tenant, matchers, minT, maxT);
+    return new HeadSet(this.store, this.reader, refs, this.pins.pin());
+  }
+
+  labelNames(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): Set<string> {
+    const names = new Set<string>();
+    const { index } = this.store;
+    const owner = index.tenant(tenant);
+    if (owner === undefined || !this.overlaps(minT, maxT)) return names;
+    if (matchers.length === 0) {
+      for (let n = owner.firstName - 1; n >= 0; n = index.nextName(n)) names.add(index.nameText(n));
+      return names;
+    }
+    const ids = new Set<number>();
+    for (const ref of this.matching(tenant, matchers, minT, maxT)) {
+      const list = this.store.page(ref).labels[ref & PAGE_MASK] as number;
+      const count = index.lists.get(list);
+      for (let i = 1; i <= count; i++) ids.add(index.nameOfPair(index.lists.get(list + i)));
+    }
+    for (const id of ids) names.add(index.nameText(id));
+    return names;
+  }
+
+  labelValues(
+    tenant: string,
+    name: string,
+    matchers: readonly CompiledMatcher[],
+    minT: number,
+    maxT: number,
+  ): Set<string> {
+    const values = new Set<string>();
+    const { index } = this.store;
+    const owner = index.tenant(tenant);
+    const id = owner === undefined || !this.overlaps(minT, maxT) ? -1 : index.findName(owner, name);
+    if (id < 0) return values;
+    if (matchers.length === 0) {
+      for (let p = index.firstPair(id); p >= 0; p = index.nextPair(p)) values.add(index.valueText(p));
+      return values;
+    }
+    const pairs = new Set<number>();
+    for (const ref of this.matching(tenant, matchers, minT, maxT)) {
+      const pair = index.pairOf(this.store.page(ref).labels[ref & PAGE_MASK] as number, id);
+      if (pair >= 0) pairs.add(pair);
+    }
+    for (const pair of pairs) values.add(index.valueText(pair));
+    return values;
+  }
+
+  private overlaps(minT: number, maxT: number): boolean {
+    const bounds = this.store.bounds();
+    return bounds.minT <= maxT && bounds.maxT >= minT;
+  }
+
+  /** Refs that match and may have samples from minT on. */
+  private matching(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): Uint32Array {
+    const owner = this.store.index.tenant(tenant);
+    if (owner === undefined || !this.overlaps(minT, maxT)) return new Uint32Array(0);
+    const refs = selectRefs(this.store.index, this.store.table, owner, matchers);
+    const from = Math.max(minT, this.store.floorT);
+    let kept = 0;
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i] as number;
+      const page = this.store.page(ref);
+      const slot = ref & PAGE_MASK;
+      if ((page.lastT[slot] as number) >= from || ((page.flags[slot] as number) & HAS_OOO) !== 0) refs[kept++] = ref;
+    }
+    return refs.subarray(0, kept);
+  }
+
+  /** Live series of a tenant. */
+  seriesCount(tenant: string): number {
+    return this.store.index.tenant(tenant)?.seriesCount ?? 0;
+  }
+
+  // --- flushing to blocks ---
+
+  /**
+   * Starts a flush of the in-order samples up to maxT and all out-of-order rows that are there. From now on samples up to
+   * maxT are taken as out of order. One flush at a time; it may be dropped, or finished by `commitFlush`.
+   */
+  beginFlush(maxT: number): HeadFlush {
+    this.store.inOrderMinT = Math.max(this.store.inOrderMinT, maxT + 1);
+    return new HeadFlush(this.store, this.reader, maxT);
+  }
+
+  /** The flush's samples are durable in blocks that readers see from now on: forgets them here. */
+  commitFlush(flush: HeadFlush): void {
+    this.recover();
+    const { store } = this;
+    store.floorT = Math.max(store.floorT, flush.maxT + 1);
+    store.inOrderMinT = Math.max(store.inOrderMinT, store.floorT);
+    store.oooFloor = Math.max(store.oooFloor, flush.oooMark);
+    const { floorT, oooFloor } = store;
+    for (const windows of store.windows) {
+      for (const w of windows) if ((w + 1) * WINDOW_MS <= floorT) windows.delete(w);
+    }
+    this.pins.after(() => this.drop(floorT, oooFloor));
+    this.seriesLog.addFlushed(floorT, oooFloor);
+    this.commitSeriesLog();
+    this.truncatedAt = 0;
+  }
+
+  private drop(floorT: number, oooFloor: number): void {
+    const { store } = this;
+    store.chunks.drop(floorT);
+    store.ooo.drop(oooFloor, ref => this.clearFlag(ref, HAS_OOO));
+    store.tombstones.drop(floorT, oooFloor, ref => this.clearFlag(ref, HAS_TOMBSTONE));
+    const { minT, maxT } = store.ooo.bounds();
+    store.oooLowT = minT;
+    store.oooHighT = maxT;
+  }
+
+  private clearFlag(ref: number, flag: number): void {
+    const page = this.store.page(ref);
+    if (page !== NO_PAGE) page.flags[ref & PAGE_MASK] = (page.flags[ref & PAGE_MASK] as number) & ~flag;
+  }
+
+  // --- upkeep ---
+
+  /**
+   * Removes series whose newest sample is older than `olderThan` and that have nothing left in the head, up to a
+   * bounded number; returns how many. Their memory comes back in the following `maintain` calls.
+   */
+  gcSeries(olderThan: number): number {
+    this.recover();
+    const refs = staleRefs(this.store, olderThan, COLLECT_MAX);
+    if (refs.length === 0) return 0;
+    for (const ref of refs) bury(this.store, ref);
+    this.sweeper.add(refs, this.pins.next());
+    this.seriesLog.addDead(refs);
+    this.commitSeriesLog();
+    return refs.length;
+  }
+
+  /**
+   * To be called every 100 ms or so: syncs in the background (policy interval), removes WAL segments that nothing needs, and
+   * does a slice of sweeping. Never throws; a failing disk shows in `stats().syncErrors` and the log.
+   */
+  maintain(): Promise<void> {
+    this.maintaining ??= this.upkeep().finally(() => {
+      this.maintaining = null;
+    });
+    return this.maintaining;
+  }
+
+  private async upkeep(): Promise<void> {
+    if (this.closed) return;
+    try {
+      this.sweep();
+      this.sealLaggards();
+      this.store.chunks.writeWaiting();
+      if (this.sync === 'interval') {
+        await this.seriesLog.syncInBackground();
+        await this.wal.syncInBackground();
+      }
+      if (!this.closed) await this.truncate();
+    } catch (error) {
+      this.syncErrors++;
+      this.log(`upkeep of ${this.dirs.root} failed: ${(error as Error).message}`);
+    }
+  }
+
+  private sweep(): void {
+    if (!this.sweeper.pending) return;
+    const swept = this.sweeper.slice(this.pins.oldest);
+    this.appender.forgetPairs();
+    if (swept !== null) this.limbo.add(swept, this.wal.segment, this.store.chunks.endPage - 1);
+    if (!this.sweeper.pending && this.seriesLog.dead * 2 > this.seriesLog.registered && this.seriesLog.dead > 10_000) {
+      this.rewriteSeriesLog(this.seriesLog);
+    }
+  }
+
+  /** Seals tails that hold back old segments, once the WAL has grown beyond its bound. */
+  private sealLaggards(): void {
+    if (this.wal.bytes <= this.walBytesMax) return;
+    // Up to here may go: what remains is the newer half.
+    const before = this.wal.firstSegment + Math.ceil((this.wal.segment - this.wal.firstSegment) / 2);
+    const sealed = this.store.sealLaggards(before, LAGGARDS_PER_STEP);
+    if (sealed > 0 && sealed < LAGGARDS_PER_STEP) this.store.chunks.flush();
+    this.truncatedAt = 0;
+  }
+
+  /** Removes segments; the pages that make them superfluous are made durable first. */
+  private async truncate(): Promise<void> {
+    if (this.wal.segments === 1 || this.truncatedAt === this.wal.segment) {
+      this.limbo.advance(this.wal.firstSegment, this.store.chunks.firstPage);
+      return;
+    }
+    this.truncatedAt = this.wal.segment;
+    const first = this.store.firstSegment(this.wal.segment);
+    if (first > this.wal.firstSegment) {
+      if (this.sync !== 'never') await this.store.chunks.syncInBackground();
+      if (this.closed) return;
+      this.wal.truncate(first);
+    }
+    this.limbo.advance(this.wal.firstSegment, this.store.chunks.firstPage);
+  }
+
+  private rewriteSeriesLog(log: SeriesLog): void {
+    const { index, table, tombstones, floorT, oooFloor } = this.store;
+    log.rewrite(next => {
+      for (const tenant of index.tenants) next.addTenant(tenant);
+      for (let pair = 0; pair < index.pairIdsEnd; pair++) {
+        if (index.isPairAlive(pair)) next.addPair(index.tenantOfPair(pair), pair, index);
+      }
+      for (let ref = 0; ref < table.end; ref++) if (table.isAlive(ref)) next.addSeries(ref, table, index);
+      next.sealPending();
+      for (const [ref, list] of tombstones.entries()) {
+        for (const t of list) next.addTombstones([ref], [t.maxInOrderT], t);
+      }
+      next.addFlushed(floorT, oooFloor);
+    });
+  }
+
+  stats(): HeadStats {
+    const { store } = this;
+    const seriesByTenant = new Map<string, number>();
+    for (const tenant of store.index.tenants) {
+      if (tenant.seriesCount > 0) seriesByTenant.set(tenant.id, tenant.seriesCount);
+    }
+    return {
+      ...store.bounds(),
+      series: store.table.count,
+      seriesByTenant,
+      oooRows: store.ooo.end - store.oooFloor,
+      tombstonedSeries: store.tombstones.size,
+      walBytes: this.wal.bytes,
+      walSegments: this.wal.segments,
+      chunkFileBytes: store.chunks.diskBytes,
+      chunkPages: store.chunks.pageCount,
+      seriesLogBytes: this.seriesLog.bytes,
+      memory: {
+        series: store.table.bytes,
+        labels: store.index.bytes,
+        chunks: store.chunks.memoryBytes,
+        outOfOrder: store.ooo.bytes,
+        histograms: store.histogramTails.bytes,
+      },
+      openSelections: this.pins.count,
+      syncErrors: this.syncErrors,
+    };
+  }
+
+  /** Writes out the current page, makes everything durable, closes the files. The head is unusable afterwards. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    await this.maintaining;
+    this.closed = true;
+    try {
+      this.seriesLog.recover();
+      this.wal.recover();
+      this.store.chunks.flush();
+      this.seriesLog.sync();
+      this.store.chunks.sync();
+      this.wal.syncNow();
+    } finally {
+      this.abandon();
+    }
+  }
+
+  /** Closes the files without writing or syncing anything, as a crash would leave them. */
+  abandon(): void {
+    this.closed = true;
+    this.seriesLog.close();
+    this.wal.close();
+    this.store.chunks.close();
+  }
+}
+
+/** Refs below the end that belong to no series. */
+function unusedRefs(store: HeadStore): number[] {
+  const refs: number[] = [];
+  const { pages, end } = store.table;
+  for (let p = 0; p < pages.length; p++) {
+    const page = pages[p] as SeriesPage;
+    const n = Math.min(PAGE_REFS, end - p * PAGE_REFS);
+    for (let slot = 0; slot < n; slot++) if ((page.flags[slot] as number) === 0) refs.push(p * PAGE_REFS + slot);
+  }
+  return refs;
+}
+
+export type { Tenant };

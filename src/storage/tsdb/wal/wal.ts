@@ -1,0 +1,166 @@
+/**
+ * Wal: the write-ahead log of a head, as numbered segment files in `wal/`.
+ *
+ * One `append` is one write call and is the acknowledgement: what it wrote survives kill -9. What survives a power loss is the
+ * sync policy's choice: `always` (fdatasync before each append returns), `interval` (in the background, 100 ms by
+ * default) or `never` (when the system likes). Sealed samples live in chunk files, so the log holds about one raw tail
+ * per series; `truncate` removes segments that nothing needs any more.
+ */
+import path from 'node:path';
+import { type Files, nodeFiles } from './files.ts';
+import { LogFile, storageError } from './log-file.ts';
+
+export const WAL_MAGIC = 'SLWALSEG';
+
+export type SyncPolicy = 'always' | 'interval' | 'never';
+
+export interface WalOptions {
+  files?: Files;
+  /** A segment is closed at the first append after it has reached this size. */
+  segmentBytesMax?: number;
+  sync?: SyncPolicy;
+}
+
+export class Wal {
+  readonly dir: string;
+  /** Number of the segment that the next append goes to. */
+  segment: number;
+  private readonly files: Files;
+  private readonly segmentBytesMax: number;
+  private readonly sync: SyncPolicy;
+  private current: LogFile;
+  /** Sizes of closed segments that still exist, by number, ascending. */
+  private readonly closed = new Map<number, number>();
+  /** Closed but not yet synced. */
+  private unsynced: LogFile[] = [];
+  private closedBytes = 0;
+
+  /** Opens a log whose old segments (number and size) have been replayed; writing goes on in a new one. */
+  constructor(dir: string, old: ReadonlyMap<number, number>, next: number, options: WalOptions = {}) {
+    this.dir = dir;
+    this.files = options.files ?? nodeFiles;
+    this.segmentBytesMax = options.segmentBytesMax ?? 64 << 20;
+    this.sync = options.sync ?? 'interval';
+    for (const [number, size] of old) {
+      this.closed.set(number, size);
+      this.closedBytes += size;
+    }
+    this.segment = next;
+    this.current = LogFile.create(this.files, segmentPath(dir, next), WAL_MAGIC, next);
+    this.files.syncDir(dir);
+  }
+
+  /** Writes, and with policy `always` syncs, what an earlier append owes; throws a StorageFullError where that fails. */
+  recover(): void {
+    this.current.recover();
+    if (this.sync === 'always') this.current.sync();
+  }
+
+  /** What a record refers to must be as durable as the record. */
+  syncFirst(log: { sync(): void }): void {
+    if (this.sync === 'always') log.sync();
+  }
+
+  /** To be called before rows are applied: their samples belong to the segment number that holds afterwards. */
+  prepare(): void {
+    this.recover();
+    if (this.current.size >= this.segmentBytesMax) this.rotate();
+  }
+
+  append(bytes: Uint8Array, length: number): void {
+    this.current.append(bytes, length);
+    if (this.sync === 'always') this.current.sync();
+  }
+
+  owe(bytes: Uint8Array, length: number): void {
+    this.current.owe(bytes, length);
+  }
+
+  /** Starts a new segment. */
+  rotate(): void {
+    const next = this.segment + 1;
+    let file: LogFile;
+    try {
+      file = LogFile.create(this.files, segmentPath(this.dir, next), WAL_MAGIC, next);
+      this.files.syncDir(this.dir);
+    } catch (error) {
+      throw storageError(`cannot create WAL segment ${next} in ${this.dir}`, error);
+    }
+    this.closed.set(this.segment, this.current.size);
+    this.closedBytes += this.current.size;
+    if (this.sync === 'never' || !this.current.dirty) this.current.close();
+    else this.unsynced.push(this.current);
+    this.current = file;
+    this.segment = next;
+  }
+
+  /** Removes segments below `first`. */
+  truncate(first: number): void {
+    for (const [number, size] of this.closed) {
+      if (number >= first) break;
+      this.files.remove(segmentPath(this.dir, number));
+      this.closed.delete(number);
+      this.closedBytes -= size;
+    }
+  }
+
+  /** Oldest segment that exists. */
+  get firstSegment(): number {
+    for (const number of this.closed.keys()) return number;
+    return this.segment;
+  }
+
+  get bytes(): number {
+    return this.closedBytes + this.current.size;
+  }
+
+  get segments(): number {
+    return this.closed.size + 1;
+  }
+
+  /** Makes all that has been appended durable, without blocking this thread. */
+  async syncInBackground(): Promise<void> {
+    const old = this.unsynced;
+    this.unsynced = [];
+    for (let i = 0; i < old.length; i++) {
+      const file = old[i] as LogFile;
+      try {
+        await file.syncInBackground();
+      } catch (error) {
+        this.unsynced.push(...old.slice(i));
+        throw error;
+      }
+      file.close();
+    }
+    await this.current.syncInBackground();
+  }
+
+  syncNow(): void {
+    for (const file of this.unsynced) {
+      file.sync();
+      file.close();
+    }
+    this.unsynced = [];
+    this.current.sync();
+  }
+
+  close(): void {
+    for (const file of this.unsynced) file.close();
+    this.unsynced = [];
+    this.current.close();
+  }
+}
+
+export function segmentPath(dir: string, number: number): string {
+  return path.join(dir, `${String(number).padStart(8, '0')}.wal`);
+}
+
+/** Segment numbers present in a folder, ascending. */
+export function listSegments(files: Files, dir: string): number[] {
+  const numbers: number[] = [];
+  for (const name of files.list(dir)) {
+    const match = /^(\d{8,10})\.wal$/.exec(name);
+    if (match !== null) numbers.push(Number(match[1]));
+  }
+  return numbers.sort((a, b) => a - b);
+}
