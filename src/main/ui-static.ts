@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 const UI_FOLDER = join(import.meta.dirname, '..', '..', 'ui');
 
@@ -94,6 +95,24 @@ export class UiStatic {
       }
     }
   }
+}
+
+/** The page's routes: "/" and "/assets/*". */
+export function uiRoutes(ui: UiStatic): (app: FastifyInstance) => void {
+  const handler = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const answer = ui.respond(request.url.split('?')[0] as string, request.headers);
+    if (!answer) {
+      return reply.status(404).type('text/plain; charset=utf-8').send('the page has no such file; load it again\n');
+    }
+    return reply
+      .status(answer.status)
+      .headers(answer.headers)
+      .send(answer.body ?? '');
+  };
+  return app => {
+    app.get('/', handler);
+    app.get('/assets/*', handler);
+  };
 }
 
 function readUiFile(path: string, dist: string): UiFile {

@@ -2,7 +2,7 @@
  * From the API's matrix to the chart's columns: one grid of times for all series, null where a series has no point, so
  * that gaps (a stale series, a restart) stay gaps. No DOM in here.
  */
-import type { MatrixItem } from './api.ts';
+import type { MatrixItem, VectorItem } from './api.ts';
 import type { Metric } from './format.ts';
 
 /** More lines than this tell nobody anything and make the page slow. */
@@ -25,11 +25,20 @@ export interface ChartData {
   histograms: number;
 }
 
-export function chartData(matrix: MatrixItem[], startMs: number, endMs: number, stepMs: number): ChartData {
-  const steps = Math.floor((endMs - startMs) / stepMs) + 1;
-  const times = Array.from({ length: steps }, (_, i) => (startMs + i * stepMs) / 1000);
+export interface Grid {
+  startMs: number;
+  endMs: number;
+  stepMs: number;
+  /** One more moment after the grid, where the last step lies too far back; null: none. */
+  tailMs: number | null;
+}
+
+export function chartData(matrix: MatrixItem[], grid: Grid): ChartData {
+  const steps = Math.floor((grid.endMs - grid.startMs) / grid.stepMs) + 1;
+  const times = Array.from({ length: steps }, (_, i) => (grid.startMs + i * grid.stepMs) / 1000);
+  if (grid.tailMs !== null) times.push(grid.tailMs / 1000);
   const drawable = matrix.filter(item => (item.values?.length ?? 0) > 0);
-  const series = drawable.slice(0, SERIES_MAX).map(item => chartSeries(item, startMs, stepMs, steps));
+  const series = drawable.slice(0, SERIES_MAX).map(item => chartSeries(item, grid, times));
   return {
     times,
     series,
@@ -38,18 +47,37 @@ export function chartData(matrix: MatrixItem[], startMs: number, endMs: number, 
   };
 }
 
-function chartSeries(item: MatrixItem, startMs: number, stepMs: number, steps: number): ChartSeries {
-  const values = new Array<number | null>(steps).fill(null);
+function chartSeries(item: MatrixItem, grid: Grid, times: number[]): ChartSeries {
+  const values = new Array<number | null>(times.length).fill(null);
   let last: number | null = null;
   for (const [time, text] of item.values ?? []) {
-    const index = Math.round((time * 1000 - startMs) / stepMs);
-    if (index < 0 || index >= steps) continue;
+    const index =
+      Math.round(time * 1000) === grid.tailMs
+        ? times.length - 1
+        : Math.round((time * 1000 - grid.startMs) / grid.stepMs);
+    if (index < 0 || index >= times.length) continue;
     const value = parseValue(text);
     // NaN and infinities have no place on the axis; the table shows them.
     values[index] = Number.isFinite(value) ? value : null;
     last = value;
   }
   return { metric: item.metric, values, last };
+}
+
+/** Puts the values of an instant query behind those of the matrix, series by series. */
+export function withTail(matrix: MatrixItem[], tail: VectorItem[]): MatrixItem[] {
+  const byMetric = new Map(tail.map(item => [metricKey(item.metric), item]));
+  const merged = matrix.map(item => {
+    const more = byMetric.get(metricKey(item.metric));
+    byMetric.delete(metricKey(item.metric));
+    return more?.value ? { ...item, values: [...(item.values ?? []), more.value] } : item;
+  });
+  for (const item of byMetric.values()) if (item.value) merged.push({ metric: item.metric, values: [item.value] });
+  return merged;
+}
+
+function metricKey(metric: Metric): string {
+  return JSON.stringify(Object.entries(metric).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The API's numbers are strings, because JSON has no NaN and no infinities. */

@@ -2,7 +2,13 @@
  * The PromQL box: CodeMirror with Prometheus' own language package for highlighting, completion (names and labels come
  * from our API) and checks while typing. Enter runs the query, Shift+Enter breaks the line, Ctrl+Space completes.
  */
-import { acceptCompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import {
+  acceptCompletion,
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands';
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap, setDiagnostics } from '@codemirror/lint';
@@ -47,6 +53,7 @@ export class QueryEditor {
           indentOnInput(),
           bracketMatching(),
           closeBrackets(),
+          autocompletion({ maxRenderedOptions: 100 }),
           syntaxHighlighting(highlightStyle),
           promql.asExtension(),
           placeholder('PromQL expression: start typing a metric name'),

@@ -30,8 +30,21 @@ export function formatTicks(ticks: number[]): string[] {
   const distance = finite.length > 1 ? Math.abs((finite[1] as number) - (finite[0] as number)) : largest;
   if (largest === 0 || largest >= 1e15 || distance < 1e-6) return ticks.map(formatShort);
   const [scale, prefix] = PREFIXES.find(([limit]) => largest >= limit) ?? [1, ''];
-  const decimals = Math.min(8, Math.max(0, Math.ceil(-Math.log10(distance / scale) - 1e-9)));
+  const decimals = decimalsFor(
+    ticks.map(tick => tick / scale),
+    distance / scale,
+  );
   return ticks.map(tick => (tick === 0 ? '0' : `${(tick / scale).toFixed(decimals)}${prefix}`));
+}
+
+const DECIMALS_MAX = 9;
+
+/** The fewest decimals that move no tick by more than a hundredth of the distance between two. */
+function decimalsFor(ticks: number[], distance: number): number {
+  for (let decimals = 0; decimals < DECIMALS_MAX; decimals++) {
+    if (ticks.every(tick => Math.abs(Number(tick.toFixed(decimals)) - tick) <= distance / 100)) return decimals;
+  }
+  return DECIMALS_MAX;
 }
 
 export type Metric = Record<string, string>;

@@ -85,11 +85,11 @@ export class Graph {
     return {
       width: Math.max(200, holder.clientWidth),
       height: chartHeight(holder.clientWidth),
-      padding: [12, 12, 0, 0],
+      padding: [12, 26, 0, 0],
       legend: { show: false },
       scales: { x: { time: true, range: [first, last] }, y: { range: yRange } },
       axes: [
-        { ...axis, space: 90, values: timeTicks },
+        { ...axis, size: 38, gap: 8, space: 90, values: timeTicks },
         { ...axis, size: axisWidth, values: (_, ticks) => formatTicks(ticks) },
       ],
       series: [

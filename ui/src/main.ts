@@ -5,7 +5,7 @@
  */
 import 'uplot/dist/uPlot.min.css';
 import { type QueryAnswer, QueryFailure, queryInstant, queryRange, serverVersion } from './api.ts';
-import { chartData } from './chart-data.ts';
+import { type ChartData, chartData, type Grid, withTail } from './chart-data.ts';
 import { byId, element } from './dom.ts';
 import { QueryEditor } from './editor.ts';
 import { EXAMPLES } from './examples.ts';
@@ -18,6 +18,10 @@ import { alignToStep, allowedStep, autoStep, formatSpan, resolve, type Span, spa
 
 /** A fresh server has no two samples of anything yet: ask again soon. */
 const FIRST_DATA_POLL_MS = 2000;
+/** If the last step lies further back than this, one more point is asked for. */
+const TAIL_AFTER_MS = 60_000;
+/** A server younger than this shows a newcomer its whole life at first. */
+const YOUNG_MS = 5 * 60_000;
 const TABS: { tab: Tab; label: string }[] = [
   { tab: 'graph', label: 'Graph' },
   { tab: 'table', label: 'Table' },
@@ -38,11 +42,13 @@ class Page {
   private running: AbortController | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private emptyTries = 0;
+  /** Opened without any address, and nothing done yet: the range may still be chosen for the person. */
+  private untouched = location.search === '';
 
   constructor() {
     this.state = parseState(location.search, EXAMPLES[0].query);
     this.editor = new QueryEditor(byId('editor'), this.state.query, () => this.submit());
-    this.picker = new RangePicker(byId('controls'), Date.now, {
+    this.picker = new RangePicker(byId('controls'), byId('custom-range'), Date.now, {
       onRange: range => this.go({ range }),
       onStep: stepMs => this.go({ stepMs }),
       onRefresh: () => this.schedule(false),
@@ -67,6 +73,7 @@ class Page {
 
   /** A change by the person: a new entry in the history unless nothing changed. */
   private go(change: Partial<PageState>): void {
+    this.untouched = false;
     const query = change.query ?? this.editor.query.trim();
     this.state = { ...this.state, ...change, query };
     const address = formatState(this.state);
@@ -102,11 +109,12 @@ class Page {
     if (!quietly) this.emptyTries = 0;
     this.execute.classList.toggle('is-busy', !quietly);
     try {
-      const span = alignToStep(resolve(this.state.range, Date.now()), stepMs);
+      const span = resolve(this.state.range, Date.now());
+      const grid = this.grid(span, stepMs);
       const answer = await (this.state.tab === 'graph'
-        ? queryRange(query, span.startMs, span.endMs, stepMs, running.signal)
-        : queryInstant(query, resolve(this.state.range, Date.now()).endMs, running.signal));
-      const empty = this.show(answer, span, stepMs);
+        ? askGraph(query, grid, running.signal)
+        : queryInstant(query, span.endMs, running.signal));
+      const empty = this.show(answer, grid);
       this.schedule(empty);
     } catch (error) {
       if (running.signal.aborted) return;
@@ -123,8 +131,14 @@ class Page {
     return allowedStep(this.state.stepMs ?? autoStep(span, this.view.clientWidth || 1000), span);
   }
 
+  private grid(span: Span, stepMs: number): Grid {
+    const aligned = alignToStep(span, stepMs);
+    const late = this.state.range.kind === 'last' && span.endMs - aligned.endMs > TAIL_AFTER_MS;
+    return { ...aligned, stepMs, tailMs: late ? span.endMs : null };
+  }
+
   /** True if there was nothing to show. */
-  private show(answer: QueryAnswer, span: Span, stepMs: number): boolean {
+  private show(answer: QueryAnswer, grid: Grid): boolean {
     const shown = this.graph && this.drawn === this.state.query ? this.graph.shown : null;
     this.clear();
     showNotes(this.messages, answer);
@@ -132,7 +146,7 @@ class Page {
     const count = data.resultType === 'scalar' || data.resultType === 'string' ? 1 : data.result.length;
     const took = `${answer.tookMs < 10 ? answer.tookMs.toFixed(1) : Math.round(answer.tookMs)} ms`;
     const facts = [count === 1 ? '1 series' : `${count} series`, took];
-    if (this.state.tab === 'graph') facts.splice(1, 0, `a point each ${formatSpan(stepMs)}`);
+    if (this.state.tab === 'graph') facts.splice(1, 0, `a point each ${formatSpan(grid.stepMs)}`);
     this.status.textContent = facts.join(' · ');
     if (count === 0) {
       this.showEmpty();
@@ -142,9 +156,17 @@ class Page {
       showTable(this.view, data);
       return false;
     }
-    const columns = chartData(data.result, span.startMs, span.endMs, stepMs);
+    const columns = chartData(data.result, grid);
     this.noteLeftOut(columns.hidden, columns.histograms);
     if (columns.series.length === 0) return false;
+    if (this.untouched) {
+      this.untouched = false;
+      if (beginsWithin(columns, grid.endMs - YOUNG_MS)) {
+        this.state = { ...this.state, range: { kind: 'last', spanMs: YOUNG_MS } };
+        void this.run(true);
+        return false;
+      }
+    }
     this.graph = new Graph(this.view, columns, {
       onZoom: (startMs, endMs) => {
         if (endMs - startMs >= 1000) this.go({ range: { kind: 'fixed', startMs, endMs } });
@@ -235,6 +257,22 @@ class Page {
       byId('examples').append(chip);
     }
   }
+}
+
+/** A grid of long steps ends well before now: the values of this moment then follow as one more point. */
+async function askGraph(query: string, grid: Grid, signal: AbortSignal): Promise<QueryAnswer> {
+  const [answer, tail] = await Promise.all([
+    queryRange(query, grid.startMs, grid.endMs, grid.stepMs, signal),
+    grid.tailMs === null ? null : queryInstant(query, grid.tailMs, signal),
+  ]);
+  if (tail?.data.resultType !== 'vector' || answer.data.resultType !== 'matrix') return answer;
+  return { ...answer, data: { resultType: 'matrix', result: withTail(answer.data.result, tail.data.result) } };
+}
+
+function beginsWithin(data: ChartData, sinceMs: number): boolean {
+  return data.series.every(series =>
+    series.values.every((value, i) => value === null || (data.times[i] as number) * 1000 >= sinceMs),
+  );
 }
 
 new Page();

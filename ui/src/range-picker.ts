@@ -40,7 +40,7 @@ export class RangePicker {
   private range: TimeRange = { kind: 'last', spanMs: 0 };
   refreshMs = REFRESH_DEFAULT_MS;
 
-  constructor(parent: HTMLElement, now: () => number, events: PickerEvents) {
+  constructor(parent: HTMLElement, panelParent: HTMLElement, now: () => number, events: PickerEvents) {
     this.events = events;
     this.now = now;
     for (const { label, spanMs } of PRESETS) {
@@ -70,12 +70,13 @@ export class RangePicker {
       ),
       element('label', { className: 'field' }, 'Step ', this.step),
       element('label', { className: 'field' }, 'Refresh ', this.refreshChoice()),
-      this.panel,
     );
+    panelParent.append(this.panel);
   }
 
   /** Shows a state; `stepMs` is the one in use, chosen or not. */
   show(state: PageState, stepMs: number): void {
+    if (JSON.stringify(state.range) !== JSON.stringify(this.range)) this.panel.hidden = true;
     this.range = state.range;
     const span = state.range.kind === 'last' ? String(state.range.spanMs) : '';
     let known = false;

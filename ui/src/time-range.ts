@@ -13,6 +13,7 @@ const DAY = 24 * HOUR;
 const WEEK = 7 * DAY;
 
 export const PRESETS: { label: string; spanMs: number }[] = [
+  { label: '5m', spanMs: 5 * MINUTE },
   { label: '15m', spanMs: 15 * MINUTE },
   { label: '1h', spanMs: HOUR },
   { label: '6h', spanMs: 6 * HOUR },
@@ -43,6 +44,8 @@ const STEPS = [
 
 const POINTS_MIN = 60;
 const POINTS_MAX = 500;
+/** Nothing is scraped more often by default; finer steps would only repeat points. */
+const AUTO_STEP_MIN_MS = 5 * SECOND;
 /** The API refuses more points a series. */
 const API_POINTS_MAX = 11_000;
 export const SPAN_MIN_MS = 10 * SECOND;
@@ -68,7 +71,10 @@ export function spanOf(range: TimeRange): number {
 export function autoStep(spanMs: number, widthPx: number): number {
   const points = Math.min(POINTS_MAX, Math.max(POINTS_MIN, widthPx / 2));
   const wanted = spanMs / points;
-  return STEPS.find(step => step >= wanted) ?? Math.ceil(wanted / DAY) * DAY;
+  return (
+    STEPS.find(step => step >= wanted && (step >= AUTO_STEP_MIN_MS || spanMs < 2 * MINUTE)) ??
+    Math.ceil(wanted / DAY) * DAY
+  );
 }
 
 /** A step that a person asked for, made larger where the API would refuse it. */
