@@ -1,7 +1,7 @@
 /**
  * Builds the page into ui/dist: bundled by Vite, each text file with a gzip and a brotli copy beside it, so that the
  * server compresses nothing at run time. Runs after `npm install` (script "prepare") and as `npm run build:ui`; why so:
- * docs/decisions/ui-build.md. An installation without development dependencies has no Vite: then a word is printed and
+ * docs/decisions/0010-ui-build.md. An installation without development dependencies has no Vite: then a word is printed and
  * the server says how to get the page; everything else works.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
