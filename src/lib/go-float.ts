@@ -62,3 +62,14 @@ function exponential(sign: string, digits: string, exponent: number): string {
 export function formatFloatFixed(v: number): string {
   return special(v) === null || v === 0 ? v.toFixed(6) : (special(v) as string);
 }
+
+const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+const NAMED = /^([+-]?)(?:inf|infinity)$/i;
+
+/** Reads a float as Go's ParseFloat does decimal ones, infinities and NaN; null where the text is none. */
+export function parseFloatGo(text: string): number | null {
+  if (DECIMAL.test(text)) return Number(text);
+  const infinite = NAMED.exec(text);
+  if (infinite !== null) return infinite[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  return /^nan$/i.test(text) ? Number.NaN : null;
+}

@@ -3,7 +3,7 @@
  * native ones as samples, classic ones as series by `le`. Where both stand for the same labels at a step, neither counts.
  */
 
-import { formatFloatG } from '../../../lib/go-float.ts';
+import { formatFloatG, parseFloatGo } from '../../../lib/go-float.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { dropLabels, getLabel, type Labels, labelsKey, METRIC_NAME, withLabel } from '../../../model/labels.ts';
 import { type Grid, timeAt } from '../../shared/grid.ts';
@@ -11,7 +11,6 @@ import type { Call, Expr, Position } from '../ast.ts';
 import { type ClassicBucket, classicFraction, classicQuantile } from '../functions/classic-histogram.ts';
 import { nativeFraction, nativeQuantile } from '../functions/histogram-quantile.ts';
 import { NOTES } from '../functions/notes.ts';
-import { parseNumber } from '../parse-text.ts';
 import type { Evaluator } from './evaluator.ts';
 import { countPoints, isEmptyRow, newRow, type Row, type Value, vectorOf } from './value.ts';
 import { arg, stringArg } from './vector-call.ts';
@@ -49,13 +48,13 @@ function families(ev: Evaluator, rows: readonly Row[], pos: Position): Family[] 
     if (row.histograms?.some(h => h !== null)) familyOf(row.labels, row).native.push(row);
     if (row.present.indexOf(1) < 0) continue;
     const le = getLabel(row.labels, 'le');
-    const { value, reason } = parseNumber(le);
-    if (reason !== '' || le === '') {
+    const upper = parseFloatGo(le);
+    if (upper === null) {
       const name = ev.ctx.delayedNames ? getLabel(row.labels, METRIC_NAME) : '';
       ev.ctx.notes.warn(NOTES.badBucketLabel(name, le), pos);
       continue;
     }
-    familyOf(dropLabels(row.labels, LE), row).classic.push({ upper: value, row });
+    familyOf(dropLabels(row.labels, LE), row).classic.push({ upper, row });
   }
   const out = [...byKey.values()];
   for (const f of out) f.classic.sort((a, b) => a.upper - b.upper);
