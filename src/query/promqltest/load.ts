@@ -5,6 +5,7 @@
  * appends: counter histograms get the reset hints that follow from their neighbours, and `load_with_nhcb` adds to each
  * family of classic buckets its native form with custom bounds.
  */
+import { parseFloatGo } from '../../lib/go-float.ts';
 import {
   type CounterResetHint,
   CUSTOM_BUCKETS_SCHEMA,
