@@ -8,6 +8,7 @@ import { prometheus } from './contestants/prometheus.ts';
 import { sightline } from './contestants/sightline.ts';
 import { victoriaMetrics } from './contestants/victoria-metrics.ts';
 import { QUERIES } from './data/queries.ts';
+import { gateTable } from './lib/gates.ts';
 import { HELP, type Options, PARTS, type Part, parseOptions } from './lib/options.ts';
 import { Report } from './lib/report.ts';
 import { Session } from './lib/session.ts';
@@ -50,6 +51,8 @@ async function main(): Promise<number> {
     await RUNNERS[part](session);
     console.log(`\n(${part}: ${((performance.now() - began) / 1000).toFixed(0)} s)`);
   }
+  const gates = gateTable(report);
+  if (gates !== '') console.log(`\n# gates\n\n${gates}`);
   console.log(`\nFigures: ${report.file}`);
   return report.notes.some(note => note.includes('FAILED')) ? 1 : 0;
 }

@@ -46,16 +46,40 @@ export function sightline(options: { profile: boolean; flags: string[] }): Conte
   };
 }
 
-/**
- * Event-loop delay of the main thread, seconds, as the server reports it: every sample of a metric whose name speaks of
- * it, by its name and labels. Empty while the server reports none.
- */
-export async function eventLoopDelay(url: string): Promise<Map<string, number>> {
-  const found = new Map<string, number>();
-  const answer = await call(`${url}/metrics`).catch(() => null);
-  if (answer?.status !== 200) return found;
-  for (const match of answer.body.toString('utf8').matchAll(/^(\w*event_?loop\w*(?:\{[^}]*\})?) ([-+\w.]+)/gm)) {
-    found.set(match[1] as string, Number(match[2]));
+const LOOP_METRICS: Record<string, string> = {
+  nodejs_eventloop_lag_p99_seconds: 'main thread event-loop delay p99',
+  nodejs_eventloop_lag_max_seconds: 'main thread event-loop delay max',
+};
+const LOOP_PERIOD_MS = 2000;
+
+/** Reads the main thread's event-loop delay from /metrics now and then; the worst reading counts. */
+export class LoopDelayProbe {
+  private readonly worstMs = new Map<string, number>();
+  private readonly url: string;
+  private readonly timer: ReturnType<typeof setInterval>;
+  private first: Promise<void>;
+
+  constructor(url: string) {
+    this.url = url;
+    // The first reading ends the window before; its values are not ours.
+    this.first = this.read().then(() => this.worstMs.clear());
+    this.timer = setInterval(() => void this.read(), LOOP_PERIOD_MS);
   }
-  return found;
+
+  async stop(): Promise<{ name: string; value: number }[]> {
+    clearInterval(this.timer);
+    await this.first;
+    await this.read();
+    return [...this.worstMs].map(([name, value]) => ({ name, value }));
+  }
+
+  private async read(): Promise<void> {
+    const answer = await call(`${this.url}/metrics`).catch(() => null);
+    if (answer?.status !== 200) return;
+    for (const match of answer.body.toString('utf8').matchAll(/^(\w+) ([-+\w.]+)$/gm)) {
+      const name = LOOP_METRICS[match[1] as string];
+      if (name === undefined) continue;
+      this.worstMs.set(name, Math.max(this.worstMs.get(name) ?? 0, Number(match[2]) * 1000));
+    }
+  }
 }

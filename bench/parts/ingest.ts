@@ -4,7 +4,7 @@
  * SETTLE_MS after the last answer, so that work put off is not free. Memory is read at that moment too.
  */
 import type { Contestant, Server } from '../contestants/contestant.ts';
-import { eventLoopDelay } from '../contestants/sightline.ts';
+import { LoopDelayProbe } from '../contestants/sightline.ts';
 import { AppSeries } from '../data/app-series.ts';
 import { Corpus } from '../lib/corpus.ts';
 import { sleep } from '../lib/http.ts';
@@ -87,15 +87,21 @@ async function oneRun(
     const idle = memory(server.pid);
     for (const phase of ['first', 'steady']) {
       const ping = new PingProbe(`${server.url}${pingPath(server)}`);
+      const delay = name === OURS ? new LoopDelayProbe(server.url) : null;
       const cpuBefore = cpuSeconds(server.pid);
       const sent = await send(server.writeUrl, corpus.readers(phase, CONNECTIONS));
       const pings = ping.stop();
+      const loop = await delay?.stop();
       await sleep(SETTLE_MS);
       const cpu = cpuSeconds(server.pid) - cpuBefore;
       const base = { topic, contestant: name, better: 'higher' as const };
       report.add({ ...base, name: `${phase}: samples per CPU-second`, value: sent.samples / cpu, unit: '1/s' });
       report.add({ ...base, name: `${phase}: samples per second`, value: sent.samples / sent.seconds, unit: '1/s' });
       report.add({ ...base, name: `${phase}: ping p99`, value: pings.p99Ms, unit: 'ms', better: 'lower' });
+      if (loop)
+        for (const { name: what, value } of loop) {
+          report.add({ ...base, name: `${phase}: ${what}`, value, unit: 'ms', better: 'lower' });
+        }
       if (sent.retries > 0) report.note(`${name}: ${sent.retries} requests were refused and sent again (${phase})`);
     }
     const full = memory(server.pid);
@@ -108,9 +114,6 @@ async function oneRun(
       value: perSeries(full.anonBytes - idle.anonBytes),
     });
     report.add({ ...base, name: 'peak memory', value: full.peakBytes / 1e6, unit: 'MB' });
-    if (name === OURS) {
-      for (const [metric, seconds] of await eventLoopDelay(server.url)) report.note(`${topic}: ${metric} ${seconds}`);
-    }
   } finally {
     await session.stop(server);
     session.remove(folder);

@@ -3,7 +3,7 @@
  * a range moved by 7 s (so that no result cache holds it) and with nocache=1. The first answers are compared.
  */
 import type { Server } from '../contestants/contestant.ts';
-import { eventLoopDelay } from '../contestants/sightline.ts';
+import { LoopDelayProbe } from '../contestants/sightline.ts';
 import { type BenchQuery, QUERIES } from '../data/queries.ts';
 import { FULL, families, QUICK } from '../data/query-series.ts';
 import { compare, describe, type MatrixSeries, parseResult } from '../lib/agreement.ts';
@@ -11,7 +11,7 @@ import type { Corpus } from '../lib/corpus.ts';
 import { call, sleep } from '../lib/http.ts';
 import { PingProbe } from '../lib/ping.ts';
 import { cpuSeconds } from '../lib/proc.ts';
-import { OURS } from '../lib/report.ts';
+import { median, OURS } from '../lib/report.ts';
 import { CONNECTIONS, send } from '../lib/sender.ts';
 import type { Session } from '../lib/session.ts';
 import { familyCorpus } from './load.ts';
@@ -19,6 +19,11 @@ import { familyCorpus } from './load.ts';
 const TOPIC = 'query latency, p50';
 const CPU_TOPIC = 'query CPU, p50';
 const SHIFT_MS = 7000;
+/** Not a multiple of any step either. */
+const REPEAT_SHIFT_MS = 217;
+/** Answers quicker than this are asked for many times a run. */
+const QUICK_ANSWER_MS = 10;
+const QUICK_REPEATS = 20;
 /** A slow contestant gets fewer runs of a query, but at least RUNS_MIN. */
 const BUDGET_MS = 40_000;
 const RUNS_MIN = 3;
@@ -66,6 +71,7 @@ async function measure(session: Session, servers: Server[], one: BenchQuery, end
   const { options, report } = session;
   const runs = options.runs || (options.quick ? 3 : 9);
   const spentMs = new Map<Server, number>();
+  const repeats = new Map<Server, number>();
   const answers = new Map<string, MatrixSeries[]>();
   const failed = new Set<Server>();
   for (let run = -1; run < runs; run++) {
@@ -74,18 +80,19 @@ async function measure(session: Session, servers: Server[], one: BenchQuery, end
       if (failed.has(server) || (run >= RUNS_MIN && spent > BUDGET_MS)) continue;
       server.resume();
       try {
-        const cpuBefore = cpuSeconds(server.pid);
-        const answer = await ask(server, one, endMs - (run + 1) * SHIFT_MS);
-        const cpuMs = (cpuSeconds(server.pid) - cpuBefore) * 1000;
-        spentMs.set(server, spent + answer.tookMs);
         if (run === -1) {
+          await wake(server);
+          const answer = await ask(server, one, endMs);
           answers.set(server.name, parseResult(answer.text));
+          repeats.set(server, answer.tookMs < QUICK_ANSWER_MS ? QUICK_REPEATS : 1);
           continue;
         }
+        const timed = await askOften(server, one, endMs - SHIFT_MS * (run + 1), repeats.get(server) ?? 1);
+        spentMs.set(server, spent + timed.spentMs);
         const base = { name: one.name, contestant: server.name, unit: 'ms', better: 'lower' as const };
         const note = run === 0 ? agreementNote(server.name, answers) : undefined;
-        report.add({ ...base, topic: TOPIC, value: answer.tookMs, ...(note === undefined ? {} : { note }) });
-        report.add({ ...base, topic: CPU_TOPIC, value: cpuMs });
+        report.add({ ...base, topic: TOPIC, value: timed.tookMs, ...(note === undefined ? {} : { note }) });
+        report.add({ ...base, topic: CPU_TOPIC, value: timed.cpuMs });
       } catch (error) {
         failed.add(server);
         report.note(`${server.name}: query "${one.name}" FAILED: ${error instanceof Error ? error.message : error}`);
@@ -94,6 +101,24 @@ async function measure(session: Session, servers: Server[], one: BenchQuery, end
       }
     }
   }
+}
+
+interface Timed {
+  /** Median of the repeats. */
+  tookMs: number;
+  /** Mean: CPU time is counted in ticks of 10 ms, too coarse for one small query. */
+  cpuMs: number;
+  spentMs: number;
+}
+
+/** The same query a few times, each over a range of its own. */
+async function askOften(server: Server, one: BenchQuery, endMs: number, repeats: number): Promise<Timed> {
+  await wake(server);
+  const cpuBefore = cpuSeconds(server.pid);
+  const times: number[] = [];
+  for (let i = 0; i < repeats; i++) times.push((await ask(server, one, endMs - i * REPEAT_SHIFT_MS)).tookMs);
+  const cpuMs = ((cpuSeconds(server.pid) - cpuBefore) * 1000) / repeats;
+  return { tookMs: median(times), cpuMs, spentMs: times.reduce((sum, time) => sum + time, 0) };
 }
 
 /** Against Prometheus where it is present. */
@@ -116,7 +141,6 @@ async function ask(server: Server, one: BenchQuery, endMs: number): Promise<{ te
   } else {
     params.set('time', String(endMs / 1000));
   }
-  await wake(server);
   const answer = await call(`${server.apiUrl}/${path}?${params}`);
   const text = answer.body.toString('utf8');
   if (answer.status !== 200) throw new Error(`HTTP ${answer.status}: ${text.slice(0, 300)}`);
@@ -128,16 +152,17 @@ async function pingUnderLoad(session: Session, servers: Server[], queries: Bench
   const topic = 'small requests while heavy queries run';
   for (const server of servers) {
     server.resume();
+    await wake(server);
     const path = server.name === 'victoria-metrics' ? '/health' : '/-/healthy';
     const ping = new PingProbe(server.url + path);
+    const delay = server.name === OURS ? new LoopDelayProbe(server.url) : null;
     for (const one of queries) if (one.heavy) await ask(server, one, endMs - 1000).catch(() => {});
     const { p50Ms, p99Ms } = ping.stop();
+    const loop = await delay?.stop();
     const base = { topic, contestant: server.name, unit: 'ms', better: 'lower' as const };
     session.report.add({ ...base, name: 'ping p50', value: p50Ms });
     session.report.add({ ...base, name: 'ping p99', value: p99Ms });
-    if (server.name === OURS) {
-      for (const [metric, seconds] of await eventLoopDelay(server.url)) session.report.note(`${metric} ${seconds}`);
-    }
+    if (loop) for (const figure of loop) session.report.add({ ...base, ...figure });
     server.pause();
   }
   session.report.print(topic);
