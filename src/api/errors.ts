@@ -54,12 +54,9 @@ export function toApiError(error: unknown): ApiError {
   const e = error instanceof Error ? error : new Error(String(error));
   switch (e.name) {
     case 'PromqlParseError':
-    case 'ParseError':
       return invalidParam('query', e.message);
     case 'QueryLimitError':
-    case 'PromqlError':
-    case 'EvalError':
-    case 'QueryError':
+    case 'PromqlEvalError':
       return new ApiError('execution', e.message);
     case 'QueryTimeoutError':
       return new ApiError('timeout', e.message);

@@ -74,8 +74,20 @@ export async function sendJson(
 }
 
 export async function sendError(request: FastifyRequest, reply: FastifyReply, error: unknown): Promise<FastifyReply> {
+  const framing = framingStatus(error);
+  if (framing !== 0) {
+    // What is left of the body is not read: the connection cannot serve another request.
+    reply.header('connection', 'close');
+    return sendJson(request, reply, framing, errorBody(badData((error as Error).message)));
+  }
   const apiError = toApiError(error);
   if (apiError.code === 'internal') request.log.error({ err: error }, 'request failed');
   if (apiError.retryAfterS > 0) reply.header('retry-after', String(apiError.retryAfterS));
   return sendJson(request, reply, apiError.status, errorBody(apiError));
+}
+
+/** Status of an error about the request's form (too large, malformed) that fastify or a body reader raised; else 0. */
+function framingStatus(error: unknown): number {
+  const status = error instanceof Error ? (error as Error & { statusCode?: unknown }).statusCode : 0;
+  return typeof status === 'number' && status >= 400 && status < 500 ? status : 0;
 }

@@ -73,7 +73,9 @@ async function relay(reply: FastifyReply, work: () => Promise<IngestResponse>): 
 
 /** Writers read plain text. */
 function refused(error: unknown): IngestResponse {
-  if (error instanceof BodyTooLargeError) return { status: 413, headers: {}, body: error.message };
+  if (error instanceof BodyTooLargeError) {
+    return { status: 413, headers: { connection: 'close' }, body: error.message };
+  }
   if (error instanceof ForbiddenTenantError) return { status: 403, headers: {}, body: error.message };
   const apiError = toApiError(error);
   const headers: Record<string, string> = {};

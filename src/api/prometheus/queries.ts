@@ -7,6 +7,7 @@ import { exprToJson } from '../../query/promql/ast-json.ts';
 import { parseExpr } from '../../query/promql/parser.ts';
 import { prettyExpr } from '../../query/promql/pretty.ts';
 import type { QueryResult } from '../../query/promql/result.ts';
+import { documentedType, typeOf } from '../../query/promql/validate.ts';
 import { ApiError, badData, invalidParam, toApiError } from '../errors.ts';
 import { encodeQueryResult, encodeSuccess } from './encode-result.ts';
 import { type HandlerContext, JSON_HEADERS, type WorkResult } from './handler-context.ts';
@@ -18,15 +19,13 @@ const POINTS_MAX = 11_000;
 export async function instantQuery(c: HandlerContext): Promise<QueryResponse> {
   const { params, deps, request } = c;
   const limit = params.limit();
-  const timeMs = params.timeOr('time', deps.clock.now());
+  const timeMs = params.timeOr('time', Math.floor(deps.clock.now()));
   const timeoutMs = params.durationOr('timeout', c.limits.timeoutMs);
   const lookbackMs = params.lookbackMs();
   const query = params.get('query');
   checkRange(c, parsed(c, query), timeMs, timeMs, lookbackMs);
   return c.run({ query, startMs: timeMs, endMs: timeMs, timeoutMs }, async signal => {
-    const result = await evaluate(
-      deps.engine.instant({ tenant: request.tenant, query, timeMs: Math.floor(timeMs), lookbackMs, signal }),
-    );
+    const result = await deps.engine.instant({ tenant: request.tenant, query, timeMs, lookbackMs, signal });
     return answer(c, result, limit, signal);
   });
 }
@@ -52,10 +51,15 @@ export async function rangeQuery(c: HandlerContext): Promise<QueryResponse> {
   const lookbackMs = params.lookbackMs();
   const query = params.get('query');
   const expr = parsed(c, query);
+  const type = typeOf(expr);
+  if (type !== 'scalar' && type !== 'vector') {
+    const found = documentedType(type);
+    throw invalidParam('query', `invalid expression type "${found}" for range query, must be Scalar or instant Vector`);
+  }
   checkRange(c, expr, startMs, endMs, lookbackMs);
   return c.run({ query, startMs, endMs, stepMs, timeoutMs }, async signal => {
     const range = { tenant: request.tenant, query, startMs, endMs, stepMs, lookbackMs, signal };
-    const result = await evaluate(c.cache !== null ? c.cache.range(range) : deps.engine.range(range));
+    const result = await (c.cache !== null ? c.cache.range(range) : deps.engine.range(range));
     return answer(c, result, limit, signal);
   });
 }
@@ -74,18 +78,9 @@ function parsed(c: HandlerContext, query: string): Expr {
   try {
     return parseExpr(query, c.deps.features);
   } catch (error) {
-    throw parseFailure(error);
+    // Sorted as the query's fault, with the parameter's name in front; anything else is a bug.
+    throw toApiError(error);
   }
-}
-
-function parseFailure(error: unknown): ApiError {
-  const known = toApiError(error);
-  return known.code === 'internal' ? known : invalidParam('query', error instanceof Error ? error.message : '');
-}
-
-/** What the engine refuses because of the query or the data is the query's fault, not ours. */
-async function evaluate(result: Promise<QueryResult>): Promise<QueryResult> {
-  return await result;
 }
 
 function checkRange(
