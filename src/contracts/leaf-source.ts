@@ -41,6 +41,11 @@ export interface LeafPlan {
   maxSamples: number;
   /** Start timestamps count as counter resets. Off where absent. */
   startTimestamps?: boolean;
+  /**
+   * Only counts and sums of histograms are asked for. Unknown reset hints are then resolved against the sample before, so that
+   * conflicting resets can be noted. Off where absent.
+   */
+  histogramStats?: boolean;
   /** `__type__` rather than the name's suffix says whether a metric is a counter. Off where absent. */
   typeAndUnitLabels?: boolean;
 }

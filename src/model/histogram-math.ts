@@ -235,16 +235,18 @@ export class HistogramWork {
   }
 
   private mapCounts(f: (v: number) => number): void {
+    // Nothing lost stays nothing, also where f divides by zero or multiplies with infinity.
+    const mapLost = (v: number): number => (v === 0 ? 0 : f(v));
     this.zeroCount = f(this.zeroCount);
-    this.zeroLost = f(this.zeroLost);
+    this.zeroLost = mapLost(this.zeroLost);
     this.count = f(this.count);
-    this.countLost = f(this.countLost);
+    this.countLost = mapLost(this.countLost);
     this.sum = f(this.sum);
-    this.sumLost = f(this.sumLost);
+    this.sumLost = mapLost(this.sumLost);
     for (const side of [this.positive, this.negative]) {
       for (let i = 0; i < side.count.length; i++) {
         side.count[i] = f(side.count[i] as number);
-        side.lost[i] = f(side.lost[i] as number);
+        side.lost[i] = mapLost(side.lost[i] as number);
       }
     }
   }

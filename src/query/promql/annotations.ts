@@ -54,6 +54,11 @@ export class Annotations {
     have.maxDiff = Math.max(have.maxDiff, note.maxDiff);
   }
 
+  /** The query as it was written there. */
+  sourceText(pos: Position): string {
+    return new TextDecoder().decode(this.query.subarray(pos.start, pos.end));
+  }
+
   warnings(): string[] {
     return [...this.warningTexts];
   }

@@ -81,6 +81,7 @@ async function runQuery(options: EngineOptions, params: QueryParams, times: Time
     );
   }
   const parsedAt = performance.now();
+  const plan = planExpr(parsed, times);
   const notes = new Annotations(params.query);
   const ctx = new EvalContext(
     {
@@ -92,16 +93,16 @@ async function runQuery(options: EngineOptions, params: QueryParams, times: Time
       features: options.features,
       signal: params.signal,
       times,
+      statsSelectors: plan.statsSelectors,
     },
     notes,
   );
   const evaluator = new Evaluator(ctx);
-  const planned = planExpr(parsed, times);
   let value: QueryValue;
-  if (type === 'matrix') value = { type: 'raw', series: await evalRaw(evaluator, planned, times.startMs) };
+  if (type === 'matrix') value = { type: 'raw', series: await evalRaw(evaluator, plan.expr, times.startMs) };
   else {
     const grid = isRange ? rangeGrid(times.startMs, times.endMs, times.stepMs) : instantGrid(times.startMs);
-    value = shape(cleaned(await evaluator.eval(planned, grid)), grid, isRange);
+    value = shape(cleaned(await evaluator.eval(plan.expr, grid)), grid, isRange);
   }
   return {
     value,

@@ -13,7 +13,13 @@ import {
   type SeriesSet,
 } from '../../contracts/sample-source.ts';
 import { TimeSlice } from '../../lib/yield.ts';
-import type { FloatHistogram } from '../../model/histogram.ts';
+import {
+  type FloatHistogram,
+  HINT_COUNTER_RESET,
+  HINT_NOT_COUNTER_RESET,
+  HINT_UNKNOWN,
+} from '../../model/histogram.ts';
+import { detectReset, withHint } from '../../model/histogram-math.ts';
 import { dropLabels, getLabel, type Labels, METRIC_NAME } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { kernelFor, type RangeKernel } from './functions/kernels.ts';
@@ -142,6 +148,7 @@ class LeafRun {
   private evalSeries(labels: Labels, buffer: SampleBuffer): boolean {
     if (!this.keepStale) dropStale(buffer);
     const w = this.window;
+    if (this.plan.histogramStats === true && buffer.histogramLength > 1) resolveResetHints(buffer);
     w.attach(labels, buffer, this.plan.startTimestamps === true);
     w.locate();
     this.histograms = null;
@@ -222,6 +229,18 @@ class LeafRun {
     ) {
       this.notes.info(NOTES.possibleNonCounter(name));
     }
+  }
+}
+
+/** Says of every histogram but the first whether the counter restarted before it. */
+function resolveResetHints(buffer: SampleBuffer): void {
+  let prev = buffer.histograms[0] as FloatHistogram;
+  for (let i = 1; i < buffer.histogramLength; i++) {
+    const h = buffer.histograms[i] as FloatHistogram;
+    if (h.counterResetHint === HINT_UNKNOWN) {
+      buffer.histograms[i] = withHint(h, detectReset(h, prev) ? HINT_COUNTER_RESET : HINT_NOT_COUNTER_RESET);
+    }
+    prev = h;
   }
 }
 

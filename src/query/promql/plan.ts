@@ -8,6 +8,7 @@
 
 import { PromqlEvalError } from '../../contracts/leaf-source.ts';
 import type { DurationExpr, Expr, Position, VectorSelector } from './ast.ts';
+import { children } from './validate.ts';
 
 export interface PlanTimes {
   startMs: number;
@@ -31,9 +32,29 @@ const TIME_DEPENDENT = new Set([
   'start_timestamp',
 ]);
 
-export function planExpr(expr: Expr, times: PlanTimes): Expr {
-  const planned = new Planner(times).plan(expr);
-  return wrapped(planned);
+export interface QueryPlan {
+  expr: Expr;
+  /** Selectors of which only histograms' counts and sums matter in the end. */
+  statsSelectors: ReadonlySet<Expr>;
+}
+
+export function planExpr(expr: Expr, times: PlanTimes): QueryPlan {
+  const planned = wrapped(new Planner(times).plan(expr));
+  const statsSelectors = new Set<Expr>();
+  findStatsSelectors(planned, false, statsSelectors);
+  return { expr: planned, statsSelectors };
+}
+
+const STATS_FUNCTIONS = new Set(['histogram_count', 'histogram_sum', 'histogram_avg']);
+const BUCKET_FUNCTIONS = new Set(['histogram_quantile', 'histogram_quantiles', 'histogram_fraction']);
+
+function findStatsSelectors(e: Expr, stats: boolean, found: Set<Expr>): void {
+  if (e.kind === 'selector' && stats) found.add(e);
+  // Subqueries pick samples by step, so that neighbours say nothing about resets any more.
+  if (e.kind === 'subquery' || (e.kind === 'call' && BUCKET_FUNCTIONS.has(e.func))) return;
+  const below = stats || (e.kind === 'call' && STATS_FUNCTIONS.has(e.func));
+  if (e.kind === 'matrix') findStatsSelectors(e.selector, below, found);
+  else for (const c of children(e)) findStatsSelectors(c, below, found);
 }
 
 interface Planned {

@@ -110,9 +110,9 @@ export class ResetHints {
 function hintAfter(last: FloatHistogram | null, h: FloatHistogram): CounterResetHint {
   if (h.counterResetHint === HINT_GAUGE || h.counterResetHint === HINT_COUNTER_RESET) return h.counterResetHint;
   if (last === null || last.counterResetHint === HINT_GAUGE) return HINT_UNKNOWN;
-  if (h.count < last.count) return HINT_COUNTER_RESET;
   if (h.schema !== last.schema || h.zeroThreshold !== last.zeroThreshold) return HINT_UNKNOWN;
-  return detectReset(withHint(h, HINT_UNKNOWN), last) ? HINT_COUNTER_RESET : HINT_NOT_COUNTER_RESET;
+  // A reset that was found and not sent is not marked: whoever reads the sample finds it again.
+  return detectReset(withHint(h, HINT_UNKNOWN), last) ? HINT_UNKNOWN : HINT_NOT_COUNTER_RESET;
 }
 
 interface ClassicFamily {

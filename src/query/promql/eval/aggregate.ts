@@ -4,7 +4,6 @@
  * sum, avg, count, min, max and group share their float columns with the leaves (leaf-aggregate.ts). Histograms of a sum or
  * average are gathered by step and added up at the end.
  */
-import { PromqlEvalError } from '../../../contracts/leaf-source.ts';
 import { formatFloatF } from '../../../lib/go-float.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { formatHistogram } from '../../../model/histogram-format.ts';
@@ -170,8 +169,6 @@ function varianceOf(values: Float64Array, n: number): number {
 
 /** count_values: a row per group and distinct value, the value as a label. */
 export function countValues(e: Aggregate, label: string, rows: readonly Row[], steps: number): Row[] {
-  if (label === '' || label.includes('\ufffd'))
-    throw new PromqlEvalError(`invalid label name ${JSON.stringify(label)}`);
   const grouping = new Grouping(e.without, e.without ? e.grouping : [...e.grouping, label]);
   const out: Row[] = [];
   for (const row of rows) {

@@ -21,6 +21,7 @@ import {
   presenceOf,
   putHistogram,
   type Row,
+  sortRows,
   withoutMetadata,
 } from './value.ts';
 
@@ -110,11 +111,10 @@ function checkOneSide(sides: Sides): void {
       const there = rows.filter(r => hasSample(r, i));
       if (there.length < 2) continue;
       const side = sides.swapped ? 'left' : 'right';
-      const first = there[0] as Row;
-      const second = there[1] as Row;
+      const [first, second] = sortRows(there.slice(0, 2)) as [Row, Row];
       throw new PromqlEvalError(
         `found duplicate series for the match group ${seriesText(matchLabels(second.labels, matching))} on the ${side} hand-side of the operation: ` +
-          `[${seriesText(second.labels)}, ${seriesText(first.labels)}];many-to-many matching not allowed: matching labels must be unique on one side`,
+          `[${seriesText(first.labels)}, ${seriesText(second.labels)}];many-to-many matching not allowed: matching labels must be unique on one side`,
       );
     }
   }

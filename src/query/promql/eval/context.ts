@@ -3,6 +3,7 @@ import type { LeafResult, LeafSource } from '../../../contracts/leaf-source.ts';
 import { TimeSlice } from '../../../lib/yield.ts';
 import type { TenantId } from '../../../model/tenant.ts';
 import type { Annotations } from '../annotations.ts';
+import type { Expr } from '../ast.ts';
 import type { EngineFeatures } from '../engine.ts';
 import { tooManySamples } from '../leaf-merge.ts';
 import type { PlanTimes } from '../plan.ts';
@@ -17,6 +18,7 @@ export interface EvalSettings {
   signal: AbortSignal | undefined;
   /** Of the whole query: what start(), end(), step() and range() answer. */
   times: PlanTimes;
+  statsSelectors: ReadonlySet<Expr>;
 }
 
 export class EvalContext {

@@ -128,6 +128,7 @@ export class Evaluator {
       maxSamples: ctx.room,
       startTimestamps: features.startTimestamps,
       typeAndUnitLabels: features.typeAndUnitLabels,
+      histogramStats: ctx.settings.statsSelectors.has(leaf.selector),
     };
     const result = await ctx.settings.source.evalLeaf(ctx.settings.tenant, plan, ctx.settings.signal);
     ctx.noteLeaf(result);
@@ -235,10 +236,19 @@ export class Evaluator {
       case 'quantile':
         return aggregateValues(e, param, rows, steps, notes);
       case 'count_values':
-        return countValues(e, (e.param as { value: string }).value, rows, steps);
+        return countValues(e, this.valueLabel(e), rows, steps);
       default:
         return aggregateRows(e, rows, steps, notes);
     }
+  }
+
+  private valueLabel(e: Aggregate): string {
+    const param = e.param as Expr & { value: string };
+    // Bytes that are no UTF-8 have become U+FFFD in the parser; the query still has them as they were written.
+    if (param.value === '' || param.value.includes('\ufffd')) {
+      throw new PromqlEvalError(`invalid label name ${this.ctx.notes.sourceText(param.pos)}`);
+    }
+    return param.value;
   }
 
   /** What `e` asks of a selector, where it is nothing but a leaf. */

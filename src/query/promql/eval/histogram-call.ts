@@ -91,19 +91,13 @@ function noteQuantiles(ev: Evaluator, q: Float64Array, pos: Position): void {
   for (const v of q) if (!(v >= 0 && v <= 1)) ev.ctx.notes.warn(NOTES.invalidQuantile(v), pos);
 }
 
-function quantileComputation(
-  ev: Evaluator,
-  q: Float64Array,
-  grid: Grid,
-  nativePos: Position,
-  classicPos: Position,
-): Computation {
+function quantileComputation(ev: Evaluator, q: Float64Array, grid: Grid, pos: Position): Computation {
   const name = (f: Family): string => f.metric;
   return {
     native(h, f, step) {
       const result = nativeQuantile(q[step] as number, h);
-      if (result.nan === 'result') ev.ctx.notes.info(NOTES.quantileNaNResult(name(f)), nativePos);
-      if (result.nan === 'skew') ev.ctx.notes.info(NOTES.quantileNaNSkew(name(f)), nativePos);
+      if (result.nan === 'result') ev.ctx.notes.info(NOTES.quantileNaNResult(name(f)), pos);
+      if (result.nan === 'skew') ev.ctx.notes.info(NOTES.quantileNaNSkew(name(f)), pos);
       return result.value;
     },
     classic(buckets, f, step) {
@@ -111,7 +105,7 @@ function quantileComputation(
       if (result.forced !== null) {
         ev.ctx.notes.forcedMonotonicity(
           { name: ev.ctx.delayedNames ? f.metric : '', timeMs: timeAt(grid, step), ...result.forced },
-          classicPos,
+          pos,
         );
       }
       return result.value;
@@ -126,7 +120,7 @@ export async function histogramQuantileCall(ev: Evaluator, e: Call, grid: Grid):
   const [qPos, vectorPos] = [arg(e, 0).pos, arg(e, 1).pos];
   noteQuantiles(ev, q, qPos);
   const list = families(ev, input.rows, vectorPos);
-  const rows = compute(ev, list, grid, vectorPos, quantileComputation(ev, q, grid, qPos, vectorPos));
+  const rows = compute(ev, list, grid, vectorPos, quantileComputation(ev, q, grid, vectorPos));
   return ev.finish(vectorOf(ev.dropNames(rows)), before);
 }
 
@@ -141,7 +135,7 @@ export async function histogramQuantilesCall(ev: Evaluator, e: Call, grid: Grid)
     const expr = e.args[k] as Expr;
     const q = await ev.evalScalar(expr, grid);
     noteQuantiles(ev, q, expr.pos);
-    const computed = compute(ev, list, grid, pos, quantileComputation(ev, q, grid, pos, arg(e, 1).pos));
+    const computed = compute(ev, list, grid, pos, quantileComputation(ev, q, grid, pos));
     for (const row of computed) rows.push(...splitByQuantile(row, label, q));
   }
   return ev.finish(vectorOf(ev.dropNames(rows)), before);
@@ -181,7 +175,7 @@ export async function histogramFractionCall(ev: Evaluator, e: Call, grid: Grid):
   const rows = compute(ev, list, grid, pos, {
     native(h, f, step) {
       const [from, to] = [lower[step] as number, upper[step] as number];
-      if (h.sum !== h.sum && h.count !== 0 && from < to) ev.ctx.notes.info(NOTES.fractionNaNs(f.metric), arg(e, 0).pos);
+      if (h.sum !== h.sum && h.count !== 0 && from < to) ev.ctx.notes.info(NOTES.fractionNaNs(f.metric), pos);
       return nativeFraction(from, to, h);
     },
     classic: (buckets, _, step) => classicFraction(lower[step] as number, upper[step] as number, buckets),

@@ -201,6 +201,10 @@ export function smoothedInstant(c: RangeCall): Outcome {
   if (i < c.hhi && ht[i] === c.end) return c.hist(h[i] as FloatHistogram);
   if (i === c.hlo) return NONE;
   if (i === c.hhi) return c.hist(h[i - 1] as FloatHistogram);
+  if (isCustom(h[i - 1] as FloatHistogram) !== isCustom(h[i] as FloatHistogram)) {
+    c.notes.warn(NOTES.mixedExponentialCustom(c.metric));
+    return NONE;
+  }
   try {
     const isCounter = (h[i - 1] as FloatHistogram).counterResetHint !== HINT_GAUGE;
     return c.hist(interpolateHistograms(c, i - 1, c.end, isCounter));

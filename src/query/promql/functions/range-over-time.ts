@@ -198,6 +198,7 @@ export function quantileOverTime(c: RangeCall): Outcome {
 export function madOverTime(c: RangeCall): Outcome {
   if (!floatsOnly(c)) return NONE;
   const values = c.s.v.slice(c.lo, c.hi);
+  if (values.some(v => v !== v)) return c.float(Number.NaN);
   const median = quantileOf(0.5, values);
   for (let i = 0; i < values.length; i++) values[i] = Math.abs((values[i] as number) - median);
   return c.float(quantileOf(0.5, values));
