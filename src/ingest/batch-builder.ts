@@ -21,6 +21,11 @@ const MAX_LABEL_BYTES = 1 << 30;
 /** An IdentityHasher, or its bare function. */
 export type Hasher = Pick<IdentityHasher, 'hash'>;
 
+/** Something that remembers canonical labels and their hash. */
+export interface RowCache {
+  add(labels: Uint8Array, start: number, end: number, hashes: Uint32Array, hashAt: number): number;
+}
+
 export class BatchBuilder {
   private readonly hasher: Hasher;
   private seed: TenantSeed;
@@ -145,6 +150,12 @@ export class BatchBuilder {
 
   addMetadata(entry: MetadataEntry): void {
     this.metadata.push(entry);
+  }
+
+  /** Hands the labels and hash of a row to a cache; returns what its `add` returns. */
+  copyRowTo(cache: RowCache, row: number): number {
+    const start = this.labelStart[row] as number;
+    return cache.add(this.labelBytes, start, this.labelEnd[row] as number, this.hashes, row * HASH_WORDS);
   }
 
   /** The labels of the series added last. */

@@ -109,6 +109,34 @@ export class LabelSet {
     return Buffer.from(this.bytes.buffer, this.at[i * 4 + 2] as number, this.valueLength(i)).toString();
   }
 
+  /** The value of the first label of this name, '' if there is none. */
+  valueOf(name: string): string {
+    for (let i = 0; i < this.count; i++) if (this.nameText(i) === name) return this.valueText(i);
+    return '';
+  }
+
+  /** Replaces a value; the old text stays in the scratch until `clear`. */
+  setValue(i: number, value: string): void {
+    if (!this.reserve(value.length * 3)) return;
+    const start = this.used;
+    this.used = start + writeText(this.bytes, start, value);
+    this.at[i * 4 + 2] = start;
+    this.at[i * 4 + 3] = this.used;
+  }
+
+  /** The set as flat [name, value, ...], in its present order. */
+  toFlat(): string[] {
+    const out: string[] = [];
+    for (let i = 0; i < this.count; i++) out.push(this.nameText(i), this.valueText(i));
+    return out;
+  }
+
+  /** Replaces all labels. */
+  setFlat(labels: readonly string[]): void {
+    this.clear();
+    for (let i = 0; i < labels.length; i += 2) this.addStrings(labels[i] as string, labels[i + 1] as string);
+  }
+
   /** Whether label i has exactly this name, given as bytes. */
   nameIs(i: number, name: Uint8Array): boolean {
     return (

@@ -18,7 +18,6 @@ import {
   exemplarProblem,
   isKeepableTime,
   labelProblem,
-  labelTexts,
   loadBody,
   METRIC_TYPES,
 } from './decode.ts';
@@ -199,7 +198,7 @@ class RequestReader {
     set.clear();
     const problem = this.symbols.addLabels(refs, set) || exemplarProblem(set, time);
     if (problem !== '') this.rejections.add('invalid_exemplar', 1, () => `series ${index}: exemplar with ${problem}`);
-    else this.builder.addExemplar(time, value, labelTexts(set));
+    else this.builder.addExemplar(time, value, set.toFlat());
   }
 
   /** Metadata belongs to the metric; the first series of each that carries any counts. */

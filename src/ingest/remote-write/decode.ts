@@ -231,7 +231,7 @@ class ScanFinisher {
     }
     const problem = exemplarProblem(labelSet, timestampMs);
     if (problem !== '') this.rejections.add('invalid_exemplar', 1, () => `series ${series}: exemplar with ${problem}`);
-    else this.exemplars.push({ series, timestampMs, value, labels: labelTexts(labelSet) });
+    else this.exemplars.push({ series, timestampMs, value, labels: labelSet.toFlat() });
   }
 
   private readMetadata(): void {
@@ -355,12 +355,6 @@ export function exemplarProblem(set: LabelSet, timestampMs: number): string {
     return `${chars} characters of labels; at most ${MAX_EXEMPLAR_LABEL_CHARS} are kept`;
   }
   return '';
-}
-
-export function labelTexts(set: LabelSet): string[] {
-  const out: string[] = [];
-  for (let i = 0; i < set.count; i++) out.push(set.nameText(i), set.valueText(i));
-  return out;
 }
 
 function readText(r: ProtobufReader): string {

@@ -1,0 +1,136 @@
+/**
+ * ImportParser: Prometheus text of any length, fed in chunks as they arrive, into batches of bounded size.
+ *
+ * `for (const batch of parser.feed(chunk)) await sink.append(tenant, batch)`, then the same over `end()`. A batch is
+ * valid until the generator goes on. Memory is bounded by one batch, one line and the series cache, however long the
+ * text. Timestamps are optional milliseconds of any age; consecutive samples of one series share a row.
+ */
+import type { IdentityHasher, TenantSeed } from '../../lib/identity-hash.ts';
+import type { SampleBatch } from '../../model/sample-batch.ts';
+import { BatchBuilder } from '../batch-builder.ts';
+import type { LabelSet } from '../label-set.ts';
+import { ExpositionError } from './parser.ts';
+import { SeriesCache } from './series-cache.ts';
+import { ExpositionReader, newCounts, type ReadCounts, type ReadOptions } from './to-batch.ts';
+
+export interface ImportOptions {
+  /** Time of lines that carry none. ms. */
+  timestampMs: number;
+  /** Completes the labels of each series met (extra labels, say); false drops it. */
+  finishLabels?: (labels: LabelSet) => boolean;
+  /** true: leave that line out and go on; false or absent: throw. What came before the line is in the batches. */
+  onError?: (error: ExpositionError) => boolean;
+  maxLineBytes?: number;
+  maxBatchSamples?: number;
+}
+
+const DEFAULT_LINE_BYTES = 1 << 20;
+const DEFAULT_BATCH_SAMPLES = 10_000;
+const CACHE_ENTRIES = 50_000;
+const NEWLINE = 0x0a;
+
+export class ImportParser {
+  private readonly builder: BatchBuilder;
+  private readonly cache: SeriesCache;
+  private readonly reader: ExpositionReader;
+  private readonly options: ReadOptions;
+  private readonly maxLineBytes: number;
+  private readonly maxBatchSamples: number;
+  /** The beginning of a line whose end has not arrived. */
+  private pending = new Uint8Array(4096);
+  private pendingLength = 0;
+  /** Inside a line that is too long and left out. */
+  private skipping = false;
+  private line = 1;
+  readonly counts: ReadCounts = newCounts();
+
+  constructor(hasher: IdentityHasher, seed: TenantSeed, options: ImportOptions) {
+    this.builder = new BatchBuilder(hasher, seed);
+    this.builder.reset();
+    this.cache = new SeriesCache(seed, CACHE_ENTRIES);
+    this.cache.begin();
+    this.reader = new ExpositionReader('text', this.cache);
+    this.maxLineBytes = options.maxLineBytes ?? DEFAULT_LINE_BYTES;
+    this.maxBatchSamples = options.maxBatchSamples ?? DEFAULT_BATCH_SAMPLES;
+    this.options = {
+      timestampMs: options.timestampMs,
+      honorTimestamps: true,
+      finishLabels: options.finishLabels ?? null,
+      createdAsStart: false,
+      metadata: true,
+      onError: options.onError,
+    };
+  }
+
+  *feed(chunk: Uint8Array): Generator<SampleBatch> {
+    let start = 0;
+    if (this.pendingLength > 0 || this.skipping) {
+      const eol = chunk.indexOf(NEWLINE);
+      this.keep(chunk, 0, eol < 0 ? chunk.length : eol + 1);
+      if (eol < 0) return;
+      yield* this.readPending();
+      start = eol + 1;
+    }
+    const last = chunk.lastIndexOf(NEWLINE);
+    if (last >= start) yield* this.read(chunk, start, last + 1);
+    this.keep(chunk, Math.max(start, last + 1), chunk.length);
+  }
+
+  /** The last line may lack its newline. */
+  *end(): Generator<SampleBatch> {
+    if (this.pendingLength > 0) yield* this.readPending();
+    this.reader.endFamily(this.builder, this.options);
+    const batch = this.builder.finish();
+    if (batch.seriesCount > 0 || batch.metadata !== null) yield batch;
+    this.restart();
+  }
+
+  private *readPending(): Generator<SampleBatch> {
+    const length = this.pendingLength;
+    this.pendingLength = 0;
+    if (this.skipping) {
+      this.skipping = false;
+      this.line++;
+    } else yield* this.read(this.pending, 0, length);
+  }
+
+  private *read(bytes: Uint8Array, from: number, end: number): Generator<SampleBatch> {
+    let at = from;
+    while (at < end) {
+      const max = this.maxBatchSamples;
+      const next = this.reader.readPart(bytes, at, end, this.line, this.builder, this.options, this.counts, max);
+      at = next.at;
+      this.line = next.line;
+      if (this.builder.sampleCount < max) return;
+      yield this.builder.finish();
+      this.restart();
+    }
+  }
+
+  private restart(): void {
+    this.builder.reset();
+    this.reader.forgetRow();
+    // Bounded: the cache drops what the current generation has not seen, or everything.
+    this.cache.begin();
+  }
+
+  private keep(chunk: Uint8Array, start: number, end: number): void {
+    if (this.skipping) return;
+    const need = this.pendingLength + end - start;
+    if (need > this.maxLineBytes) {
+      this.skipping = true;
+      this.pendingLength = 0;
+      const error = new ExpositionError(`the line is longer than ${this.maxLineBytes} bytes`, this.line, 1);
+      if (this.options.onError?.(error) !== true) throw error;
+      this.counts.badLines++;
+      return;
+    }
+    if (need > this.pending.length) {
+      const grown = new Uint8Array(Math.max(need, this.pending.length * 2));
+      grown.set(this.pending.subarray(0, this.pendingLength));
+      this.pending = grown;
+    }
+    this.pending.set(chunk.subarray(start, end), this.pendingLength);
+    this.pendingLength = need;
+  }
+}
