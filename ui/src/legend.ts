@@ -30,7 +30,7 @@ export class Legend {
     this.events = events;
     this.visible = series.map(() => true);
     const common = commonLabels(series.map(one => one.metric));
-    const list = element('div', { className: 'legend' });
+    const list = element('div', { className: series.length === 1 ? 'legend is-single' : 'legend' });
     const without = new Set(Object.keys(common));
     series.forEach((one, i) => void list.append(this.row(one, i, without)));
     const head = element('div', { className: 'legend-head' }, this.moment);
