@@ -16,8 +16,17 @@ import { encodeHistogram, isStaleHistogram, isStorable } from './histogram-codec
 import type { Tenant } from './label-index.ts';
 import { Registrar } from './registrar.ts';
 import type { SeriesLog } from './series-log.ts';
-import { ALIVE, HAS_HISTOGRAM_TAIL, PAGE_MASK, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
-import type { HeadStore } from './store.ts';
+import {
+  ALIVE,
+  HAS_HISTOGRAM_TAIL,
+  NO_PAGE,
+  PAGE_MASK,
+  PAGE_REFS,
+  PAGE_SHIFT,
+  type SeriesPage,
+  TAIL_SAMPLES,
+} from './series-table.ts';
+import { DELTA_MAX, type HeadStore } from './store.ts';
 
 export interface AppendCounts {
   /** Float samples stored, late ones and exact duplicates included. */
@@ -50,9 +59,8 @@ export class Appender {
   private oooHistogramFirstRow = -1;
   private out = new Uint8Array(1 << 16);
   private outLength = 0;
-  private lastRef = -1;
-  /** A timestamp that has been found possible. */
-  private checkedT = 0;
+  /** The ref after the last one: most likely the next. */
+  private nextRef = 0;
   private counts: AppendCounts = newCounts();
   private readonly marker = new Float64Array(1);
 
@@ -77,8 +85,7 @@ export class Appender {
     this.counts = counts;
     const tenant = this.tenant(tenantId);
     try {
-      const n = rows === null ? batch.seriesCount : rows.length;
-      for (let k = 0; k < n; k++) this.appendSeries(tenant, batch, rows === null ? k : (rows[k] as number));
+      this.appendFloats(tenant, batch, rows);
       if (batch.histograms !== null) this.appendHistograms(tenant, batch, batch.histograms, rows);
     } finally {
       // Even after a bug half-way: what memory has taken must be in the log.
@@ -95,76 +102,112 @@ export class Appender {
     return tenant;
   }
 
-  private appendSeries(tenant: Tenant, batch: SampleBatch, i: number): void {
-    const from = batch.sampleStart[i] as number;
-    const to = batch.sampleStart[i + 1] as number;
-    if (from === to) return;
-    const ref = this.refOf(tenant, batch, i, to - from);
-    if (ref < 0) return;
-    const { store, stage } = this;
-    const page = store.table.pages[ref >>> PAGE_SHIFT] as SeriesPage;
-    const slot = ref & PAGE_MASK;
-    const { timestamps, values, startTimestamps } = batch;
-    const { inOrderMinT } = store;
-    const { counts } = this;
+  /**
+   * The floats of the batch. Everything that the fast path touches is a local: a property read per sample would cost as
+   * much as the rest of it.
+   */
+  private appendFloats(tenant: Tenant, batch: SampleBatch, rows: Uint32Array | null): void {
+    const { store, stage, counts } = this;
+    const { timestamps, values, startTimestamps, sampleStart, hashes } = batch;
+    const { refs: stageRefs, timestamps: stageTimes, values: stageValues } = stage;
+    const { table, inOrderMinT } = store;
+    const stageEnd = stageRefs.length;
+    const series = rows === null ? batch.seriesCount : rows.length;
+    let n = stage.n;
+    let guess = this.nextRef;
+    let taken = 0;
+    let minT = Infinity;
+    let maxT = -1;
     // Samples of one scrape have one time: it is checked once.
-    let { checkedT } = this;
-    for (let row = from; row < to; row++) {
-      const t = timestamps[row] as number;
-      const start = startTimestamps === null ? 0 : (startTimestamps[row] as number);
-      if (t !== checkedT) {
-        if (!isTime(t)) {
-          counts.invalid++;
+    let checkedT = -1;
+    let pageNumber = -1;
+    let page = NO_PAGE;
+    let { hash, lastT, flags, count, base, deltas, values: tail } = page;
+    for (let k = 0; k < series; k++) {
+      const i = rows === null ? k : (rows[k] as number);
+      const from = sampleStart[i] as number;
+      const to = sampleStart[i + 1] as number;
+      if (from === to) continue;
+      if (guess >>> PAGE_SHIFT !== pageNumber) {
+        pageNumber = guess >>> PAGE_SHIFT;
+        page = table.pages[pageNumber] ?? NO_PAGE;
+        ({ hash, lastT, flags, count, base, deltas, values: tail } = page);
+      }
+      let ref = guess;
+      let slot = ref & PAGE_MASK;
+      const h = slot << 2;
+      const at = i << 2;
+      if (
+        hash[h] !== hashes[at] ||
+        hash[h + 1] !== hashes[at + 1] ||
+        hash[h + 2] !== hashes[at + 2] ||
+        hash[h + 3] !== hashes[at + 3] ||
+        ((flags[slot] as number) & ALIVE) === 0
+      ) {
+        ref = this.findOrMake(tenant, batch, i, to - from);
+        if (ref < 0) continue;
+        slot = ref & PAGE_MASK;
+        pageNumber = ref >>> PAGE_SHIFT;
+        page = table.pages[pageNumber] as SeriesPage;
+        ({ hash, lastT, flags, count, base, deltas, values: tail } = page);
+      }
+      guess = ref + 1;
+      for (let row = from; row < to; row++) {
+        const t = timestamps[row] as number;
+        const start = startTimestamps === null ? 0 : (startTimestamps[row] as number);
+        if (t !== checkedT || start !== 0) {
+          if (!isTime(t) || !isTime(start)) {
+            counts.invalid++;
+            continue;
+          }
+          checkedT = t;
+        }
+        if (t <= (lastT[slot] as number) || t < inOrderMinT) {
+          this.appendLate(ref, page, slot, t, values, row, start);
           continue;
         }
-        checkedT = t;
+        const samples = count[slot] as number;
+        const delta = t - (base[slot] as number);
+        if (samples > 0 && samples < TAIL_SAMPLES && delta <= DELTA_MAX && start === 0 && page.starts === null) {
+          // Fast path: the next slot of the tail.
+          const to = samples * PAGE_REFS + slot;
+          deltas[to] = delta;
+          tail[to] = values[row] as number;
+          count[slot] = samples + 1;
+          lastT[slot] = t;
+        } else {
+          store.appendFloat(ref, page, t, values, row, start);
+        }
+        stageRefs[n] = ref;
+        stageTimes[n] = t;
+        stageValues[n] = values[row] as number;
+        if (start !== 0) {
+          stage.starts[n] = start;
+          stage.hasStarts = true;
+        }
+        n++;
+        taken++;
+        if (t < minT) minT = t;
+        if (t > maxT) maxT = t;
+        if (n === stageEnd) {
+          stage.n = n;
+          this.encodeStage(stage);
+          n = 0;
+        }
       }
-      if (t <= (page.lastT[slot] as number) || t < inOrderMinT) {
-        this.appendLate(ref, page, slot, t, values, row, start);
-        continue;
-      }
-      // Fast path: newer than all of the series.
-      store.appendFloat(ref, page, t, values, row, start);
-      const n = stage.n;
-      stage.refs[n] = ref;
-      stage.timestamps[n] = t;
-      stage.values[n] = values[row] as number;
-      stage.starts[n] = start;
-      if (start !== 0) stage.hasStarts = true;
-      stage.n = n + 1;
-      if (t < counts.minT) counts.minT = t;
-      counts.samples++;
-      if (n + 1 === stage.refs.length) this.encodeStage(stage);
     }
-    this.checkedT = checkedT;
+    stage.n = n;
+    this.nextRef = guess;
+    counts.samples += taken;
+    if (minT < counts.minT) counts.minT = minT;
+    if (minT < store.lowT) store.lowT = minT;
+    if (maxT > store.highT) store.highT = maxT;
   }
 
   /** The series' ref, made if need be; -1 where it is refused (and counted, with its `samples`). */
-  private refOf(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
-    const { table } = this.store;
-    const { hashes } = batch;
-    const at = i * 4;
-    const guess = this.lastRef + 1;
-    if (guess < table.end) {
-      const page = table.pages[guess >>> PAGE_SHIFT] as SeriesPage;
-      const slot = guess & PAGE_MASK;
-      const { hash } = page;
-      const p = slot << 2;
-      if (
-        hash[p] === hashes[at] &&
-        hash[p + 1] === hashes[at + 1] &&
-        hash[p + 2] === hashes[at + 2] &&
-        hash[p + 3] === hashes[at + 3] &&
-        ((page.flags[slot] as number) & ALIVE) !== 0
-      ) {
-        this.lastRef = guess;
-        return guess;
-      }
-    }
-    let ref = table.find(hashes, at);
-    if (ref < 0) ref = this.register(tenant, batch, i, samples);
-    if (ref >= 0) this.lastRef = ref;
-    return ref;
+  private findOrMake(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
+    const ref = this.store.table.find(batch.hashes, i * 4);
+    return ref >= 0 ? ref : this.register(tenant, batch, i, samples);
   }
 
   private register(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
@@ -209,8 +252,10 @@ export class Appender {
     oooStage.refs[n] = ref;
     oooStage.timestamps[n] = t;
     oooStage.values[n] = values[row] as number;
-    oooStage.starts[n] = start;
-    if (start !== 0) oooStage.hasStarts = true;
+    if (start !== 0) {
+      oooStage.starts[n] = start;
+      oooStage.hasStarts = true;
+    }
     oooStage.n = n + 1;
     if (n + 1 === oooStage.refs.length) this.encodeStage(oooStage);
   }
@@ -237,7 +282,7 @@ export class Appender {
       counts.invalid++;
       return;
     }
-    const ref = this.refOf(tenant, batch, sample.series, 1);
+    const ref = this.findOrMake(tenant, batch, sample.series, 1);
     if (ref < 0) return;
     counts.histograms++;
     const page = store.page(ref);
@@ -288,8 +333,10 @@ export class Appender {
     stage.refs[n] = ref;
     stage.timestamps[n] = t;
     stage.values[n] = this.marker[0] as number;
-    stage.starts[n] = sample.startTimestampMs;
-    if (sample.startTimestampMs !== 0) stage.hasStarts = true;
+    if (sample.startTimestampMs !== 0) {
+      stage.starts[n] = sample.startTimestampMs;
+      stage.hasStarts = true;
+    }
     stage.n = n + 1;
     if (n + 1 === stage.refs.length) this.encodeStage(stage);
   }
@@ -300,9 +347,7 @@ export class Appender {
     if (stage.n === 0) return;
     this.room(SampleStage.bytesMax(stage.n));
     this.outLength = stage.encode(this.out, this.outLength);
-    stage.n = 0;
-    stage.hasStarts = false;
-    stage.firstRow = -1;
+    stage.clear();
   }
 
   private encodeHistogramRows(): void {

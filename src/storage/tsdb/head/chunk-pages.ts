@@ -23,7 +23,7 @@ export const REC_PAGE = 16;
 export const KIND_FLOAT = 0;
 export const KIND_HISTOGRAM = 1;
 
-const PAGE_BYTES = 1 << 16;
+const PAGE_BYTES_DEFAULT = 1 << 16;
 const PAGE_HEADER = 32;
 const OFFSET_SPAN = 1 << 24;
 /** A chunk longer than this cannot be stored (a page of its own, addressed by 24 bits). */
@@ -36,6 +36,8 @@ export interface ChunkPagesOptions {
   cacheBytesMax?: number;
   /** A file is closed when it has reached this size. */
   fileBytesMax?: number;
+  /** Size of a page; a chunk that does not fit gets a larger page of its own. */
+  pageBytes?: number;
   /** Told when a page could not be read back (its samples are then missing from answers). */
   onReadError?: (message: string) => void;
 }
@@ -85,6 +87,7 @@ export class ChunkPages {
   private readonly files: Files;
   private readonly cacheBytesMax: number;
   private readonly fileBytesMax: number;
+  private readonly pageBytes: number;
   private readonly onReadError: (message: string) => void;
   private readonly pages = new Map<number, PageInfo>();
   /** Previous records that differ from what the record says, because the page between them was lost. */
@@ -104,12 +107,14 @@ export class ChunkPages {
   private cacheBytes = 0;
   private hand: Iterator<PageInfo> | null = null;
   private spare: Uint8Array[] = [];
-  private scratch = new Uint8Array(PAGE_BYTES + 64);
+  private scratch: Uint8Array;
 
   constructor(dir: string, options: ChunkPagesOptions = {}) {
     this.dir = dir;
     this.files = options.files ?? nodeFiles;
     this.cacheBytesMax = options.cacheBytesMax ?? 64 << 20;
+    this.pageBytes = options.pageBytes ?? PAGE_BYTES_DEFAULT;
+    this.scratch = new Uint8Array(this.pageBytes + 64);
     this.fileBytesMax = options.fileBytesMax ?? 64 << 20;
     this.onReadError = options.onReadError ?? (() => {});
   }
@@ -156,7 +161,7 @@ export class ChunkPages {
     let page = this.current;
     if (page !== null && page.length + bytes <= (page.buffer as Uint8Array).length) return page;
     if (page !== null) this.finish(page);
-    const size = Math.max(PAGE_HEADER + bytes, PAGE_BYTES);
+    const size = Math.max(PAGE_HEADER + bytes, this.pageBytes);
     page = {
       number: this.nextPage++,
       file: 0,
@@ -166,7 +171,7 @@ export class ChunkPages {
       maxT: -1,
       records: 0,
       segment: 0xffffffff,
-      buffer: size === PAGE_BYTES ? (this.spare.pop() ?? new Uint8Array(PAGE_BYTES)) : new Uint8Array(size),
+      buffer: size === this.pageBytes ? (this.spare.pop() ?? new Uint8Array(this.pageBytes)) : new Uint8Array(size),
       used: true,
     };
     this.pages.set(page.number, page);
@@ -308,7 +313,9 @@ export class ChunkPages {
       return null;
     }
     const buffer =
-      page.length <= PAGE_BYTES ? (this.spare.pop() ?? new Uint8Array(PAGE_BYTES)) : new Uint8Array(page.length);
+      page.length <= this.pageBytes
+        ? (this.spare.pop() ?? new Uint8Array(this.pageBytes))
+        : new Uint8Array(page.length);
     buffer.set(this.scratch.subarray(FRAME_HEADER_BYTES, size));
     page.buffer = buffer;
     page.used = true;
@@ -340,7 +347,7 @@ export class ChunkPages {
     if (buffer === null) return;
     page.buffer = null;
     this.cacheBytes -= buffer.length;
-    if (buffer.length === PAGE_BYTES && this.spare.length < 16) this.spare.push(buffer);
+    if (buffer.length === this.pageBytes && this.spare.length < 16) this.spare.push(buffer);
   }
 
   // --- life cycle ---
@@ -438,7 +445,7 @@ export class ChunkPages {
   }
 
   get memoryBytes(): number {
-    let total = this.cacheBytes + this.spare.length * PAGE_BYTES + (this.current?.buffer?.length ?? 0);
+    let total = this.cacheBytes + this.spare.length * this.pageBytes + (this.current?.buffer?.length ?? 0);
     for (const page of this.waiting) total += (page.buffer as Uint8Array).length;
     return total + this.pages.size * 120;
   }

@@ -128,13 +128,18 @@ export class HeadStore {
     const n = page.count[slot] as number;
     if (n === 0) return;
     const base = page.base[slot] as number;
-    let hasStarts = false;
+    const { deltas, values, starts } = page;
+    const { sealTimes, sealValues, sealStarts } = this;
     for (let k = 0, at = slot; k < n; k++, at += PAGE_REFS) {
-      this.sealTimes[k] = base + (page.deltas[at] as number);
-      this.sealValues[k] = page.values[at] as number;
-      const start = page.starts === null ? 0 : (page.starts[at] as number);
-      this.sealStarts[k] = start;
-      if (start !== 0) hasStarts = true;
+      sealTimes[k] = base + (deltas[at] as number);
+      sealValues[k] = values[at] as number;
+    }
+    let hasStarts = false;
+    if (starts !== null) {
+      for (let k = 0, at = slot; k < n; k++, at += PAGE_REFS) {
+        sealStarts[k] = starts[at] as number;
+        if (sealStarts[k] !== 0) hasStarts = true;
+      }
     }
     const length = encodeFloatChunk(
       this.sealTimes,

@@ -23,7 +23,7 @@ export class SymbolTable {
   private readonly table = new IdTable(id => this.hash.get(id));
   private freeHead = 0;
   private size = 0;
-  private readonly seed = randomInt(1 << 31);
+  private readonly seed = randomInt(2 ** 32);
   private readonly strings = new Map<number, string>();
   private wanted: Uint8Array = new Uint8Array(0);
   private wantedStart = 0;

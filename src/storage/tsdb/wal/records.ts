@@ -39,6 +39,7 @@ export class SampleStage {
   readonly refs: Uint32Array;
   readonly timestamps: Float64Array;
   readonly values: Float64Array;
+  /** 0 in every row that has none; written only where there is one. */
   readonly starts: Float64Array;
   readonly valueBytes: Uint8Array;
   private readonly startBytes: Uint8Array;
@@ -50,6 +51,13 @@ export class SampleStage {
     this.starts = new Float64Array(rows);
     this.valueBytes = new Uint8Array(this.values.buffer);
     this.startBytes = new Uint8Array(this.starts.buffer);
+  }
+
+  clear(): void {
+    if (this.hasStarts) this.starts.fill(0, 0, this.n);
+    this.n = 0;
+    this.hasStarts = false;
+    this.firstRow = -1;
   }
 
   /** Room that `encode` may need for n rows. */
