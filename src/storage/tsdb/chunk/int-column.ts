@@ -26,6 +26,8 @@ const RANGE_LIMIT = 2 ** 53;
 const PATCH_ROWS_MIN = 32;
 const PATCH_SHARE = 16;
 const PATCH_COST_BYTES = 6;
+/** A mean deviation of a few outliers' own making is let through; even noise has a range of 4 of it, a bell 6 to 8. */
+const OUTLIER_FACTOR = 3;
 
 const residuals = new Float64Array(MAX_CHUNK_ROWS);
 const sorted = new Float64Array(MAX_CHUNK_ROWS);
@@ -161,7 +163,7 @@ function writeResiduals(
   let base = min;
   let limit = range;
   let patches = 0;
-  if (rows >= PATCH_ROWS_MIN && range > 1) {
+  if (rows >= PATCH_ROWS_MIN && range > 1 && hasOutliers(rows, range, dense)) {
     const low = patchWindow(rows, range, dense);
     if (low >= 0) {
       base = sorted[low] as number;
@@ -191,6 +193,20 @@ function writeResiduals(
     }
   }
   return pack(width, residuals, 0, rows, out, p);
+}
+
+/**
+ * Whether the range is so much wider than the mean deviation that leaving out a few rows could save a width. Spares nearly
+ * all columns the sort that finding out takes (half of the time of encoding).
+ */
+function hasOutliers(rows: number, range: number, dense: boolean): boolean {
+  let sum = 0;
+  for (let i = 0; i < rows; i++) sum += residuals[i] as number;
+  const mean = sum / rows;
+  let stray = 0;
+  for (let i = 0; i < rows; i++) stray += Math.abs((residuals[i] as number) - mean);
+  const usual = (OUTLIER_FACTOR * stray) / rows;
+  return usual < range && widthCode(Math.floor(usual), dense) < widthCode(range, dense);
 }
 
 /**

@@ -1,0 +1,113 @@
+/**
+ * Reading downsampled rows as samples: which column a PromQL function wants, and how a counter is told.
+ *
+ * - Plain selectors (`last`) see the last sample of each bucket at its own time, staleness markers included.
+ * - `counter` gives samples from which rate, increase and their kin come out right across resets inside a bucket and across
+ *   the borders of blocks of any resolution: the first raw sample of the block, then the last raw value of every bucket, and, where
+ *   the bucket's true increase is not what these tell, a peak and a zero between them (a reset as Prometheus sees it).
+ * - `sum`, `count`, `min`, `max`, `avg` give the bucket's aggregate at the time of its last sample; buckets with nothing but
+ *   staleness markers are left out.
+ */
+import { growSampleBuffer, type SampleBuffer } from '../../../contracts/sample-source.ts';
+import type { AggregateBuffer } from './aggregate-chunk.ts';
+import { impliedIncrease } from './aggregate-chunk.ts';
+import { clipRows } from './chunks.ts';
+
+export type AggregateColumn = 'last' | 'counter' | 'count' | 'sum' | 'min' | 'max' | 'avg' | 'increase';
+
+/**
+ * How a function is answered from a downsampled block: the column to read, and the function to apply to it (another one only
+ * for count_over_time, whose counts must be added up). Functions that need the single samples get the last ones.
+ */
+export function downsampledPlan(func: string): { column: AggregateColumn; func: string } {
+  switch (func) {
+    case 'rate':
+    case 'increase':
+    case 'irate':
+    case 'resets':
+      return { column: 'counter', func };
+    case 'min_over_time':
+      return { column: 'min', func };
+    case 'max_over_time':
+      return { column: 'max', func };
+    case 'sum_over_time':
+      return { column: 'sum', func };
+    case 'count_over_time':
+      return { column: 'count', func: 'sum_over_time' };
+    case 'avg_over_time':
+      return { column: 'avg', func };
+    default:
+      return { column: 'last', func };
+  }
+}
+
+/** Appends the rows with minT <= t <= maxT as samples of the column. */
+export function appendAggregates(
+  rows: AggregateBuffer,
+  column: AggregateColumn,
+  minT: number,
+  maxT: number,
+  into: SampleBuffer,
+): void {
+  const from = into.length;
+  growSampleBuffer(into, from + rows.length * (column === 'counter' ? 3 : 1) + 1);
+  if (column === 'last') appendLast(rows, into);
+  else if (column === 'counter') appendCounter(rows, into);
+  else appendColumn(rows, column, into);
+  into.startTimestamps?.fill(0, from, into.length);
+  clipRows(into, from, minT, maxT);
+}
+
+function appendLast(rows: AggregateBuffer, into: SampleBuffer): void {
+  into.timestamps.set(rows.timestamps.subarray(0, rows.length), into.length);
+  into.values.set(rows.last.subarray(0, rows.length), into.length);
+  into.length += rows.length;
+}
+
+function appendColumn(
+  rows: AggregateBuffer,
+  column: Exclude<AggregateColumn, 'last' | 'counter'>,
+  into: SampleBuffer,
+): void {
+  let n = into.length;
+  for (let i = 0; i < rows.length; i++) {
+    const count = rows.count[i] as number;
+    if (count === 0) continue;
+    into.timestamps[n] = rows.timestamps[i] as number;
+    into.values[n++] = column === 'avg' ? (rows.sum[i] as number) / count : (rows[column][i] as number);
+  }
+  into.length = n;
+}
+
+function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {
+  let n = into.length;
+  let previous = rows.firstValue;
+  let previousT = rows.firstT;
+  // Without a first sample of its own, a run continues the one before: its first row says it all.
+  if (rows.length > 0 && previousT < (rows.timestamps[0] as number)) {
+    into.timestamps[n] = previousT;
+    into.values[n++] = previous;
+  }
+  for (let i = 0; i < rows.length; i++) {
+    const t = rows.timestamps[i] as number;
+    const last = rows.last[i] as number;
+    if (last !== last) {
+      // A marker is moved as bytes.
+      into.timestamps[n] = t;
+      into.values.set(rows.last.subarray(i, i + 1), n++);
+      continue;
+    }
+    const peak = (rows.increase[i] as number) - last + previous;
+    if (rows.increase[i] !== impliedIncrease(previous, last) && peak > 0 && t - previousT > 2) {
+      into.timestamps[n] = t - 2;
+      into.values[n++] = peak;
+      into.timestamps[n] = t - 1;
+      into.values[n++] = 0;
+    }
+    into.timestamps[n] = t;
+    into.values[n++] = last;
+    previous = last;
+    previousT = t;
+  }
+  into.length = n;
+}
