@@ -8,8 +8,10 @@ export const DEFAULTS = Object.freeze({
     listen: '127.0.0.1:7070',
     // '' = as the client names it. Behind a proxy: the URL people use, path included.
     external_url: '',
-    // Most senders stay under 1 MiB a request; remote-write backlogs and imports in one piece reach some tens.
-    max_body: '64MiB',
+    // Deletes and snapshots over HTTP, for anyone who reaches the port: to be asked for.
+    admin_api: false,
+    // Of one remote-write request as sent: senders stay under 1 MiB, so this is a client gone wrong. Imports are streams without bound.
+    max_body: '32MiB',
     // Requests that run when the process is told to stop get this long to finish, less than the 30 s that service managers wait.
     shutdown_grace: '20s',
   }),

@@ -34,7 +34,7 @@ test('without a file the defaults hold, as numbers', () => {
   assert.equal(config.host.interval, 15_000);
   assert.equal(config.storage.retention.raw, 15 * 86_400_000);
   assert.equal(config.storage.retention.size, null);
-  assert.equal(config.http.max_body, 64 << 20);
+  assert.equal(config.http.max_body, 32 << 20);
   assert.deepEqual([prometheus.scrapeConfigs, files], [[], []]);
 });
 

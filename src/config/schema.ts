@@ -75,6 +75,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       listen: hostPort().default(DEFAULTS.http.listen),
       external_url: externalUrl().default(DEFAULTS.http.external_url),
+      admin_api: z.boolean().default(DEFAULTS.http.admin_api),
       max_body: size().prefault(DEFAULTS.http.max_body),
       shutdown_grace: duration(0).prefault(DEFAULTS.http.shutdown_grace),
     })

@@ -15,9 +15,9 @@ test('durations in Prometheus notation', () => {
     assert.equal(parseDuration(text), ms, text);
   }
   for (const text of ['', '15', '-1h', '1.5h', '30m1h', '1h1h', '5 m', 'm']) {
-    assert.throws(() => parseDuration(text), RangeError, text);
+    assert.throws(() => parseDuration(text), { name: 'DurationError' }, text);
   }
-  assert.throws(() => parseDuration('300y'), /out of range/);
+  assert.throws(() => parseDuration('300y'), /range/);
   for (const ms of [0, 1, 1500, 60_000, 86_400_000, 7 * 86_400_000, 5_400_000]) {
     assert.equal(parseDuration(formatDuration(ms)), ms);
   }

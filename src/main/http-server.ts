@@ -19,7 +19,7 @@ export interface HttpServerOptions {
   maxBodyBytes: number;
   log: Logger;
   raw: readonly RawHandler[];
-  routes: readonly ((app: FastifyInstance) => void)[];
+  routes: readonly ((app: FastifyInstance) => void | Promise<void>)[];
 }
 
 export class ListenError extends Error {
@@ -50,7 +50,11 @@ export class HttpServer {
       forceCloseConnections: 'idle',
       serverFactory: handler => {
         server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 300_000 }, (request, response) => {
-          cutPrefix(request, options.prefix);
+          if (cutPrefix(request, options.prefix) === 'redirect') {
+            // The page's own addresses are relative: they need the slash.
+            response.writeHead(302, { location: `${options.prefix}/` }).end();
+            return;
+          }
           for (const raw of options.raw) if (raw(request, response)) return;
           handler(request, response);
         });
@@ -71,7 +75,7 @@ export class HttpServer {
         .type('text/plain; charset=utf-8')
         .send(`there is no ${request.method} ${request.url.split('?')[0]} here\n`),
     );
-    for (const register of options.routes) register(app);
+    for (const register of options.routes) await register(app);
     try {
       await app.listen({ host: options.host, port: options.port });
     } catch (error) {
@@ -106,12 +110,14 @@ export class HttpServer {
   }
 }
 
-function cutPrefix(request: IncomingMessage, prefix: string): void {
+/** Takes the prefix off the request's URL; 'redirect' for the bare prefix. */
+function cutPrefix(request: IncomingMessage, prefix: string): 'redirect' | 'go on' {
   const url = request.url ?? '/';
-  if (prefix === '' || !url.startsWith(prefix)) return;
+  if (prefix === '' || !url.startsWith(prefix)) return 'go on';
   const rest = url.slice(prefix.length);
-  if (rest === '' || rest.startsWith('?')) request.url = `/${rest}`;
-  else if (rest.startsWith('/')) request.url = rest;
+  if (rest === '') return 'redirect';
+  if (rest.startsWith('/')) request.url = rest;
+  return 'go on';
 }
 
 function listenMessage(error: NodeJS.ErrnoException, options: HttpServerOptions): string {

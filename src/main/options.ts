@@ -84,11 +84,11 @@ export function parseServeOptions(
     flags[spec.name] = text ?? '';
     if (text === undefined) continue;
     texts[spec.name] = text;
-    if (spec.key !== '') overrides[spec.key] = spec.number === true ? toNumber(spec.name, text) : text;
+    if (spec.key !== '') overrides[spec.key] = settingOf(spec, text);
   }
   return {
     config: texts.config ?? '',
-    insecure: texts.insecure !== undefined && !['', '0', 'false', 'no'].includes(texts.insecure),
+    insecure: isOn(texts.insecure ?? ''),
     overrides,
     flags,
     strangers: strangers(env),
@@ -122,6 +122,15 @@ export function usageMessage(error: Error, names: readonly string[]): string {
   const extra = /Unexpected argument '([^']*)'/.exec(error.message)?.[1];
   if (extra !== undefined) return `unexpected argument ${JSON.stringify(extra)}`;
   return error.message.split('\n')[0]?.replace(/\.$/, '') ?? error.message;
+}
+
+function settingOf(spec: FlagSpec, text: string): string | number | boolean {
+  if (spec.value === '') return isOn(text);
+  return spec.number === true ? toNumber(spec.name, text) : text;
+}
+
+function isOn(text: string): boolean {
+  return !['', '0', 'false', 'no', 'off'].includes(text.toLowerCase());
 }
 
 function toNumber(name: string, text: string): number {

@@ -7,14 +7,18 @@
  */
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
+import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { parseHostPort } from '../config/schema.ts';
 import type { StateStore } from '../contracts/state-store.ts';
+import { HttpScrapeFetcher } from '../ingest/scrape/http-fetcher.ts';
+import { ScrapeManager } from '../ingest/scrape/scrape-manager.ts';
 import { SelfCollector } from '../ingest/self/self-collector.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { MetricsRegistry } from '../lib/metrics.ts';
+import { DEFAULT_TENANT } from '../model/tenant.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
 import { baseRoutes } from './base-routes.ts';
@@ -26,6 +30,7 @@ import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { Reloader } from './reloader.ts';
 import { ProcessStatus } from './status.ts';
+import { UiStatic, uiRoutes } from './ui-static.ts';
 import { VERSION } from './version.ts';
 
 /** What a start may be given instead of the real thing. */
@@ -140,6 +145,17 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const reloader = new Reloader({ first: loaded, load, clock, log: log.child({ part: 'config' }), metrics });
   const engine = new LateEngine();
   const status = new ProcessStatus(reloader, engine, options.flags);
+  const scraper = new ScrapeManager({
+    sink: engine.sink,
+    hasher,
+    clock,
+    log: log.child({ part: 'scrape' }),
+    metrics,
+    tenant: DEFAULT_TENANT,
+    fetcher: new HttpScrapeFetcher(`Sightline/${VERSION}`),
+  });
+  const ui = new UiStatic();
+  if (ui.problem !== null) log.warn(ui.problem);
   let notReady = 'starting';
   const http = await HttpServer.listen({
     ...listen,
@@ -147,7 +163,22 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     maxBodyBytes: config.http.max_body,
     log: log.child({ part: 'http' }),
     raw: [],
-    routes: [baseRoutes({ notReady: () => notReady, metrics, reloader })],
+    routes: [
+      baseRoutes({ notReady: () => notReady, metrics, reloader }),
+      uiRoutes(ui),
+      app =>
+        registerPrometheusRoutes(app, {
+          query: engine.query,
+          ingest: engine.ingest,
+          status,
+          targets: scraper,
+          rules: null,
+          admin: engine.tsdb,
+          adminApiEnabled: config.http.admin_api,
+          clock,
+          writeBodyBytesMax: config.http.max_body,
+        }),
+    ],
   });
   stops.push(() => http.close(config.http.shutdown_grace));
   log.info({ url: http.url, data: dataDir.path }, 'listening; reading back what was stored');
@@ -185,7 +216,11 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   host.apply(config.host);
   stops.push(() => host.stop());
 
+  scraper.apply(loaded.prometheus.scrapeConfigs);
+  stops.push(() => scraper.stop());
+
   reloader.onChange(next => {
+    scraper.apply(next.prometheus.scrapeConfigs);
     host.apply(next.config.host);
     self.setInterval(next.config.self.interval);
   });
@@ -195,7 +230,6 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     notReady = 'shutting down';
   });
   notReady = '';
-  void status;
   return new SightlineServer({
     http,
     dataDir: dataDir.path,
