@@ -4,7 +4,7 @@
  * text, series lines, histogram literals. Each part prints `N passed, M failed`.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { FloatHistogram } from '../../../src/model/histogram.ts';
@@ -204,5 +204,20 @@ test('compliance queries parse with default switches', { skip }, t => {
     const { error } = attempt(() => parseExpr(c.query));
     if (!c.should_fail) return error?.message ?? '';
     return error !== null || FAILS_LATER.test(c.query) ? '' : 'accepted';
+  });
+});
+
+const EVAL = /^eval(?:_\w+)?\s+(?:instant\s+at\s+\S+|range\s+from\s+\S+\s+to\s+\S+\s+step\s+\S+)\s+(.*)$/;
+
+test('queries of the evaluation scripts parse, and their canonical text is stable', { skip }, t => {
+  const folder = join(suites as string, '01-promqltest/testdata');
+  const queries = readdirSync(folder)
+    .flatMap(file => readFileSync(join(folder, file), 'utf8').split('\n'))
+    .flatMap(line => EVAL.exec(line.trim())?.[1] ?? []);
+  score(t, queries, query => {
+    const { result, error } = attempt(() => printExpr(parseExpr(query, ALL_FEATURES)));
+    if (result === null) return error?.message ?? '';
+    const again = printExpr(parseExpr(result, ALL_FEATURES));
+    return again === result ? '' : `${result} became ${again}`;
   });
 });
