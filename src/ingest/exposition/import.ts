@@ -9,6 +9,7 @@ import type { IdentityHasher, TenantSeed } from '../../lib/identity-hash.ts';
 import type { SampleBatch } from '../../model/sample-batch.ts';
 import { BatchBuilder } from '../batch-builder.ts';
 import type { LabelSet } from '../label-set.ts';
+import { LineBuffer } from '../line-buffer.ts';
 import { ExpositionError } from './parser.ts';
 import { SeriesCache } from './series-cache.ts';
 import { ExpositionReader, newCounts, type ReadCounts, type ReadOptions } from './to-batch.ts';
@@ -27,20 +28,14 @@ export interface ImportOptions {
 const DEFAULT_LINE_BYTES = 1 << 20;
 const DEFAULT_BATCH_SAMPLES = 10_000;
 const CACHE_ENTRIES = 50_000;
-const NEWLINE = 0x0a;
 
 export class ImportParser {
   private readonly builder: BatchBuilder;
   private readonly cache: SeriesCache;
   private readonly reader: ExpositionReader;
   private readonly options: ReadOptions;
-  private readonly maxLineBytes: number;
   private readonly maxBatchSamples: number;
-  /** The beginning of a line whose end has not arrived. */
-  private pending = new Uint8Array(4096);
-  private pendingLength = 0;
-  /** Inside a line that is too long and left out. */
-  private skipping = false;
+  private readonly lines: LineBuffer;
   private line = 1;
   readonly counts: ReadCounts = newCounts();
 
@@ -50,7 +45,8 @@ export class ImportParser {
     this.cache = new SeriesCache(seed, CACHE_ENTRIES);
     this.cache.begin();
     this.reader = new ExpositionReader('text', this.cache);
-    this.maxLineBytes = options.maxLineBytes ?? DEFAULT_LINE_BYTES;
+    const maxLineBytes = options.maxLineBytes ?? DEFAULT_LINE_BYTES;
+    this.lines = new LineBuffer(maxLineBytes, () => this.tooLong(maxLineBytes));
     this.maxBatchSamples = options.maxBatchSamples ?? DEFAULT_BATCH_SAMPLES;
     this.options = {
       timestampMs: options.timestampMs,
@@ -63,35 +59,16 @@ export class ImportParser {
   }
 
   *feed(chunk: Uint8Array): Generator<SampleBatch> {
-    let start = 0;
-    if (this.pendingLength > 0 || this.skipping) {
-      const eol = chunk.indexOf(NEWLINE);
-      this.keep(chunk, 0, eol < 0 ? chunk.length : eol + 1);
-      if (eol < 0) return;
-      yield* this.readPending();
-      start = eol + 1;
-    }
-    const last = chunk.lastIndexOf(NEWLINE);
-    if (last >= start) yield* this.read(chunk, start, last + 1);
-    this.keep(chunk, Math.max(start, last + 1), chunk.length);
+    for (const { bytes, start, end } of this.lines.push(chunk)) yield* this.read(bytes, start, end);
   }
 
   /** The last line may lack its newline. */
   *end(): Generator<SampleBatch> {
-    if (this.pendingLength > 0) yield* this.readPending();
+    for (const { bytes, start, end } of this.lines.end()) yield* this.read(bytes, start, end);
     this.reader.endFamily(this.builder, this.options);
     const batch = this.builder.finish();
     if (batch.seriesCount > 0 || batch.metadata !== null) yield batch;
     this.restart();
-  }
-
-  private *readPending(): Generator<SampleBatch> {
-    const length = this.pendingLength;
-    this.pendingLength = 0;
-    if (this.skipping) {
-      this.skipping = false;
-      this.line++;
-    } else yield* this.read(this.pending, 0, length);
   }
 
   private *read(bytes: Uint8Array, from: number, end: number): Generator<SampleBatch> {
@@ -114,23 +91,9 @@ export class ImportParser {
     this.cache.begin();
   }
 
-  private keep(chunk: Uint8Array, start: number, end: number): void {
-    if (this.skipping) return;
-    const need = this.pendingLength + end - start;
-    if (need > this.maxLineBytes) {
-      this.skipping = true;
-      this.pendingLength = 0;
-      const error = new ExpositionError(`the line is longer than ${this.maxLineBytes} bytes`, this.line, 1);
-      if (this.options.onError?.(error) !== true) throw error;
-      this.counts.badLines++;
-      return;
-    }
-    if (need > this.pending.length) {
-      const grown = new Uint8Array(Math.max(need, this.pending.length * 2));
-      grown.set(this.pending.subarray(0, this.pendingLength));
-      this.pending = grown;
-    }
-    this.pending.set(chunk.subarray(start, end), this.pendingLength);
-    this.pendingLength = need;
+  private tooLong(maxLineBytes: number): void {
+    const error = new ExpositionError(`the line is longer than ${maxLineBytes} bytes`, this.line++, 1);
+    if (this.options.onError?.(error) !== true) throw error;
+    this.counts.badLines++;
   }
 }
