@@ -47,7 +47,7 @@ const HISTOGRAM: FloatHistogram = {
 test('scalars, strings and vectors', async () => {
   assert.equal(
     await encode(resultOf({ type: 'scalar', timestampMs: 1500, value: -0 })),
-    '{"status":"success","data":{"resultType":"scalar","result":[1.500,"-0"]}}',
+    '{"status":"success","data":{"resultType":"scalar","result":[1.5,"-0"]}}',
   );
   assert.equal(
     await encode(resultOf({ type: 'string', timestampMs: 1000, value: 'a"b\n☃' })),

@@ -6,6 +6,7 @@
  * out while the rest is still encoded, and the loop gives the thread a turn every 10 ms.
  */
 import type { RawSeries } from '../../contracts/leaf-source.ts';
+import { formatFloatF } from '../../lib/go-float.ts';
 import { TimeSlice } from '../../lib/yield.ts';
 import type { FloatHistogram } from '../../model/histogram.ts';
 import type { Labels } from '../../model/labels.ts';
@@ -40,15 +41,11 @@ export async function* encodeQueryResult(
   const slice = new TimeSlice();
   switch (value.type) {
     case 'scalar':
-      w.latin1('[');
-      writePoint(w, value.timestampMs, value.value);
-      w.latin1(']');
+      // Unlike samples, never in exponent notation.
+      w.latin1(`[${value.timestampMs / 1000},"${formatFloatF(value.value)}"]`);
       break;
     case 'string':
-      w.latin1('[');
-      w.room(FLOAT_BYTES_MAX);
-      w.at = writeTimestamp(w.bytes, w.at, value.timestampMs);
-      w.latin1(',');
+      w.latin1(`[${value.timestampMs / 1000},`);
       w.jsonString(value.value);
       w.latin1(']');
       break;
