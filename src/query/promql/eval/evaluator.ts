@@ -143,7 +143,7 @@ export class Evaluator {
       for (const row of result.rows) finishPartial(aggregate.op, row);
       return vectorOf(rows.filter(r => !isEmptyRow(r)));
     }
-    if (plan.dropName && !fixesName(leaf.selector)) refuseSameLabels(rows);
+    if (plan.dropName && !fixesName(leaf.selector) && leaf.func !== 'absent_over_time') refuseSameLabels(rows);
     return vectorOf(rows);
   }
 

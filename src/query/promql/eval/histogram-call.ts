@@ -92,7 +92,8 @@ function noteQuantiles(ev: Evaluator, q: Float64Array, pos: Position): void {
 }
 
 function quantileComputation(ev: Evaluator, q: Float64Array, grid: Grid, pos: Position): Computation {
-  const name = (f: Family): string => f.metric;
+  // Without delayed removal the name is gone by the time that notes are made.
+  const name = (f: Family): string => (ev.ctx.delayedNames ? f.metric : '');
   return {
     native(h, f, step) {
       const result = nativeQuantile(q[step] as number, h);
@@ -103,10 +104,7 @@ function quantileComputation(ev: Evaluator, q: Float64Array, grid: Grid, pos: Po
     classic(buckets, f, step) {
       const result = classicQuantile(q[step] as number, buckets);
       if (result.forced !== null) {
-        ev.ctx.notes.forcedMonotonicity(
-          { name: ev.ctx.delayedNames ? f.metric : '', timeMs: timeAt(grid, step), ...result.forced },
-          pos,
-        );
+        ev.ctx.notes.forcedMonotonicity({ name: name(f), timeMs: timeAt(grid, step), ...result.forced }, pos);
       }
       return result.value;
     },
@@ -175,7 +173,8 @@ export async function histogramFractionCall(ev: Evaluator, e: Call, grid: Grid):
   const rows = compute(ev, list, grid, pos, {
     native(h, f, step) {
       const [from, to] = [lower[step] as number, upper[step] as number];
-      if (h.sum !== h.sum && h.count !== 0 && from < to) ev.ctx.notes.info(NOTES.fractionNaNs(f.metric), pos);
+      if (h.sum !== h.sum && h.count !== 0 && from < to)
+        ev.ctx.notes.info(NOTES.fractionNaNs(ev.ctx.delayedNames ? f.metric : ''), pos);
       return nativeFraction(from, to, h);
     },
     classic: (buckets, _, step) => classicFraction(lower[step] as number, upper[step] as number, buckets),
