@@ -96,11 +96,13 @@ export class HttpServer {
   /** Stops accepting, lets running requests finish for `graceMs`, then breaks what is left. */
   async close(graceMs: number): Promise<void> {
     const timer = setTimeout(() => this.server.closeAllConnections(), graceMs);
-    timer.unref();
+    // Connections that become idle while others are still at work: their clients would keep them open.
+    const sweep = setInterval(() => this.server.closeIdleConnections(), 50);
     try {
       await this.app.close();
     } finally {
       clearTimeout(timer);
+      clearInterval(sweep);
     }
   }
 
