@@ -6,6 +6,7 @@
 import { pipeline, Readable, type Transform } from 'node:stream';
 import { constants, createGzip, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { QueryResponse } from '../contracts/query-service.ts';
+import { abandonable } from './streams.ts';
 
 export type Encoding = 'zstd' | 'gzip' | 'identity';
 
@@ -50,8 +51,9 @@ export function compressResponse(response: QueryResponse, acceptEncoding: string
       encoding === 'gzip' ? gzipSync(body, { level: GZIP_LEVEL }) : zstdCompressSync(body, { params: ZSTD_PARAMS });
     return { ...response, headers, body: bytes };
   }
-  const source = body instanceof Uint8Array ? [body] : body;
-  return { ...response, headers, body: compressed(source, encoding) };
+  if (body instanceof Uint8Array) return { ...response, headers, body: compressed([body], encoding) };
+  const abandon = () => void body[Symbol.asyncIterator]().return?.();
+  return { ...response, headers, body: abandonable(compressed(body, encoding), abandon) };
 }
 
 async function* compressed(

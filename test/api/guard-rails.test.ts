@@ -232,4 +232,32 @@ describe('guard rails', () => {
       assert.ok(whole.data.result.every(r => r.values.length === 241));
     });
   });
+
+  test('an answer nobody reads leaves nothing behind', async () => {
+    const source = sampleData();
+    for (let i = 0; i < 300; i++) {
+      const samples = [];
+      for (let t = NOW - 3_600_000; t <= NOW; t += STEP) samples.push({ t, value: Math.sin(t + i) });
+      source.append('default', ['__name__', 'wide', 'i', String(i)], samples);
+    }
+    await using(await startServer(source), async ({ handler }) => {
+      for (const acceptEncoding of ['', 'gzip']) {
+        const s = NOW / 1000;
+        const response = await handler.handle({
+          endpoint: 'query_range',
+          tenant: 'default',
+          params: `query=wide&start=${s - 3600}&end=${s}&step=15`,
+          name: '',
+          body: null,
+          accept: '',
+          acceptEncoding,
+          origin: 'test',
+        });
+        assert.equal((await handler.activeQueries(null)).length, 1);
+        assert.ok(!(response.body instanceof Uint8Array));
+        await response.body[Symbol.asyncIterator]().return?.();
+        assert.equal((await handler.activeQueries(null)).length, 0);
+      }
+    });
+  });
 });

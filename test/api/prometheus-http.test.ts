@@ -180,6 +180,9 @@ describe('the Prometheus API over HTTP', () => {
     assert.deepEqual((await get('/api/v1/label/code/values?match[]=up')).json.data, []);
     assert.deepEqual((await get('/api/v1/label/U__service_2e_name/values')).json.data, ['ä"\\']);
     assert.deepEqual((await get(`/api/v1/label/${q('service.name')}/values`)).json.data, ['ä"\\']);
+    assert.deepEqual((await get(`/api/v1/label/${'x'.repeat(3000)}/values`)).json.data, []);
+    assert.deepEqual((await get('/api/v1/label/a%2Fb/values')).json.data, []);
+    assert.equal((await get('/api/v1/label/a/b')).status, 404);
     const series = await get(`/api/v1/series?match[]=${q('up{instance=~"host-[01].*"}')}&match[]=up`);
     assert.deepEqual(
       series.json.data.map((s: { instance: string }) => s.instance),

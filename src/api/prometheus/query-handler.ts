@@ -14,6 +14,7 @@ import { parseExpr } from '../../query/promql/parser.ts';
 import { printExpr } from '../../query/promql/print.ts';
 import { compressResponse } from '../compress.ts';
 import { type ApiError, errorBody, toApiError } from '../errors.ts';
+import { abandonable } from '../streams.ts';
 import { exportSeries } from './export.ts';
 import { federate } from './federate.ts';
 import type { HandlerContext, QueryHandlerDeps, WorkResult } from './handler-context.ts';
@@ -180,13 +181,13 @@ function remainder(
   outcome: { status: number; samplesRead: number },
 ): AsyncIterable<Uint8Array> {
   let responseBytes = 0;
-  let started = false;
-  const end = (error: string) => running.end({ ...outcome, responseBytes, error });
-  running.signal.addEventListener('abort', () => {
-    if (!started) end(String(running.signal.reason));
-  });
-  return (async function* () {
-    started = true;
+  const end = (error: string) => {
+    running.end({ ...outcome, responseBytes, error });
+    void iterator.return?.();
+  };
+  // Also where the one who should read never comes: at the deadline.
+  running.signal.addEventListener('abort', () => end(String(running.signal.reason)));
+  async function* chunks(): AsyncGenerator<Uint8Array> {
     let error = 'the client stopped reading';
     try {
       for (const chunk of head) {
@@ -205,10 +206,10 @@ function remainder(
       error = cause instanceof Error ? cause.message : String(cause);
       throw cause;
     } finally {
-      await iterator.return?.();
       end(error);
     }
-  })();
+  }
+  return abandonable(chunks(), () => end('nobody read the answer'));
 }
 
 function failure(error: ApiError, request: QueryRequest, deps: QueryHandlerDeps): QueryResponse {

@@ -8,6 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IngestService } from '../../contracts/ingest-service.ts';
 import type { QueryEndpoint, QueryService } from '../../contracts/query-service.ts';
 import type { TenantId } from '../../model/tenant.ts';
+import { ApiError } from '../errors.ts';
 import { disconnectSignal, formOf, headerOf, sendError, sendResponse, tenantOf } from '../http.ts';
 import { collect } from './body.ts';
 import { registerIngestRoutes } from './ingest-routes.ts';
@@ -72,7 +73,8 @@ function registerQueryRoutes(scope: FastifyInstance, prefix: string, deps: Prome
       handler: (request, reply) => forward(deps, endpoint, request, reply),
     });
   }
-  scope.get(`${prefix}/label/:name/values`, (request, reply) => forward(deps, 'label_values', request, reply));
+  // A wildcard: label names may be long (routers bound parameters) and may hold a slash.
+  scope.get(`${prefix}/label/*`, (request, reply) => forward(deps, 'label_values', request, reply));
   scope.get(`${prefix}/metadata`, (request, reply) => forward(deps, 'metadata', request, reply));
   scope.post(`${prefix}/read`, { bodyLimit: READ_BODY_BYTES_MAX }, async (request, reply) => {
     const body = await collect(request.body, READ_BODY_BYTES_MAX);
@@ -94,7 +96,7 @@ async function forward(
       endpoint,
       tenant,
       params: formOf(request),
-      name: (request.params as { name?: string }).name ?? '',
+      name: endpoint === 'label_values' ? labelNameOf(request) : '',
       body,
       accept: headerOf(request, 'accept'),
       acceptEncoding: headerOf(request, 'accept-encoding'),
@@ -103,4 +105,10 @@ async function forward(
     signal,
   );
   return sendResponse(reply, response);
+}
+
+function labelNameOf(request: FastifyRequest): string {
+  const path = (request.params as { '*': string })['*'];
+  if (!path.endsWith('/values')) throw new ApiError('not_found', 'the path is /label/{name}/values');
+  return path.slice(0, -'/values'.length);
 }
