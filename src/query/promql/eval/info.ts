@@ -10,6 +10,7 @@ import type { Matcher } from '../../../model/matcher.ts';
 import type { Grid } from '../../shared/grid.ts';
 import { seriesText } from '../../shared/series-text.ts';
 import type { Call, Expr, VectorSelector } from '../ast.ts';
+import { children } from '../validate.ts';
 import type { Evaluator } from './evaluator.ts';
 import {
   copySample,
@@ -92,11 +93,21 @@ async function infoRows(
     matchers,
     offsetMs: 0,
     offsetExpr: null,
-    atMs: null,
+    // Where the base series are pinned to a time, so are the info series.
+    atMs: pinnedAt(arg(e, 0)),
     atBound: null,
     extended: null,
   };
   return (await ev.infoLeaf(selector, grid)).rows;
+}
+
+/** The `@` of the first selector. */
+function pinnedAt(e: Expr): number | null {
+  if (e.kind === 'selector') return e.atMs;
+  if (e.kind === 'matrix') return e.selector.atMs;
+  if (e.kind === 'subquery' && e.atMs !== null) return e.atMs;
+  const first = children(e)[0];
+  return first === undefined ? null : pinnedAt(first);
 }
 
 function identity(labels: Labels): string {
