@@ -7,7 +7,7 @@ import type { Contestant } from './contestants/contestant.ts';
 import { prometheus } from './contestants/prometheus.ts';
 import { sightline } from './contestants/sightline.ts';
 import { victoriaMetrics } from './contestants/victoria-metrics.ts';
-import { QUERIES } from './data/queries.ts';
+import { QUERIES } from './datasets/queries.ts';
 import { gateTable } from './lib/gates.ts';
 import { HELP, type Options, PARTS, type Part, parseOptions } from './lib/options.ts';
 import { Report } from './lib/report.ts';

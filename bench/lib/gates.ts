@@ -2,7 +2,7 @@
  * What the figures have to reach. A gate is what a release must not fall below: no worse than the best peer of the same
  * run. A target is what the engine is built for. Judged are the medians of the runs, ours against the best peer.
  */
-import { QUERIES } from '../data/queries.ts';
+import { QUERIES } from '../datasets/queries.ts';
 import { type Figure, median, OURS, type Report } from './report.ts';
 
 interface Rule {

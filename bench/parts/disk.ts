@@ -4,8 +4,8 @@
  * less the longer series live.
  */
 import type { Contestant } from '../contestants/contestant.ts';
-import { captureNode, nodeExporterMissing, nodeFamily } from '../data/node-series.ts';
-import { counters, type Family, gauges, histograms, serviceLabels } from '../data/query-series.ts';
+import { captureNode, nodeExporterMissing, nodeFamily } from '../datasets/node-series.ts';
+import { counters, type Family, gauges, histograms, serviceLabels } from '../datasets/query-series.ts';
 import type { Corpus } from '../lib/corpus.ts';
 import { CONNECTIONS, send } from '../lib/sender.ts';
 import type { Session } from '../lib/session.ts';

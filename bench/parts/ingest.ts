@@ -5,7 +5,7 @@
  */
 import type { Contestant, Server } from '../contestants/contestant.ts';
 import { LoopDelayProbe } from '../contestants/sightline.ts';
-import { AppSeries } from '../data/app-series.ts';
+import { AppSeries } from '../datasets/app-series.ts';
 import { Corpus } from '../lib/corpus.ts';
 import { sleep } from '../lib/http.ts';
 import { PingProbe } from '../lib/ping.ts';

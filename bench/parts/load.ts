@@ -2,7 +2,7 @@
  * Loads families of series over a span of time: window by window from old to new, every series of a window before the
  * next, so that a store that refuses samples older than its newest block takes them all.
  */
-import type { Family } from '../data/query-series.ts';
+import type { Family } from '../datasets/query-series.ts';
 import { Corpus } from '../lib/corpus.ts';
 import { WriteRequestEncoder } from '../lib/write-request.ts';
 

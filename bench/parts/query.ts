@@ -4,8 +4,8 @@
  */
 import type { Server } from '../contestants/contestant.ts';
 import { LoopDelayProbe } from '../contestants/sightline.ts';
-import { type BenchQuery, QUERIES } from '../data/queries.ts';
-import { FULL, families, QUICK } from '../data/query-series.ts';
+import { type BenchQuery, QUERIES } from '../datasets/queries.ts';
+import { FULL, families, QUICK } from '../datasets/query-series.ts';
 import { compare, describe, type MatrixSeries, parseResult } from '../lib/agreement.ts';
 import type { Corpus } from '../lib/corpus.ts';
 import { call, sleep } from '../lib/http.ts';

@@ -3,7 +3,7 @@
  * until ready, peak memory on the way, and how many acknowledged samples are there.
  */
 import type { Contestant, Server } from '../contestants/contestant.ts';
-import { SERIES_PER_POD } from '../data/app-series.ts';
+import { SERIES_PER_POD } from '../datasets/app-series.ts';
 import type { Corpus } from '../lib/corpus.ts';
 import { callText } from '../lib/http.ts';
 import { memory } from '../lib/proc.ts';

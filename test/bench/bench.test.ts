@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { families, QUICK } from '../../bench/data/query-series.ts';
+import { families, QUICK } from '../../bench/datasets/query-series.ts';
 import { compare, describe } from '../../bench/lib/agreement.ts';
 import { Corpus } from '../../bench/lib/corpus.ts';
 import { parseOptions } from '../../bench/lib/options.ts';
