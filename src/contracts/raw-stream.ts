@@ -15,13 +15,18 @@ export interface RawRequest {
   maxT: number;
   /** Series in label order over the whole answer (compareLabels); else in any order. */
   sorted: boolean;
+  /**
+   * Each series comes whole and once; else it may come in several pieces, each later than the one before, which lets an answer of any
+   * size through in bounded memory. `sorted` answers are always whole.
+   */
+  whole: boolean;
   /** Samples over all series; one more rejects with a QueryLimitError. 0 = no bound. */
   maxSamples: number;
 }
 
 export interface RawStream {
   /**
-   * Batches of series, each series whole and only once. A batch belongs to the receiver. Staleness markers are included.
+   * Batches of series. A batch belongs to the receiver. Staleness markers are included.
    * The iterator rejects with the signal's reason when aborted; leaving the loop early releases what it pinned.
    */
   read(tenant: TenantId, request: RawRequest, signal?: AbortSignal): AsyncIterable<RawSeries[]>;

@@ -55,23 +55,23 @@ async function* lines(
 ): AsyncGenerator<Uint8Array> {
   const w = new ByteWriter();
   const slice = new TimeSlice();
-  // A series that several selectors match is given out once: for the first of them.
-  const seen = sets.length > 1 ? new Set<string>() : null;
-  for (const matchers of sets) {
-    const request = { matchers, minT, maxT, sorted: false, maxSamples: 0 };
+  // A series that several selectors match is given out for the first of them.
+  const earlier = new Set<string>();
+  for (const [index, matchers] of sets.entries()) {
+    const request = { matchers, minT, maxT, sorted: false, whole: false, maxSamples: 0 };
+    const found = new Set<string>();
     for await (const batch of c.deps.raw.read(c.request.tenant, request, signal)) {
       for (const series of batch) {
-        if (seen !== null) {
-          const key = JSON.stringify(series.labels);
-          if (seen.has(key)) continue;
-          seen.add(key);
-        }
+        const key = sets.length > 1 ? JSON.stringify(series.labels) : '';
+        if (earlier.has(key)) continue;
+        if (index < sets.length - 1) found.add(key);
         writeFloatLines(w, series);
         writeHistogramLines(w, series);
         yield* w.take();
         if (slice.due()) await slice.pause(signal);
       }
     }
+    for (const key of found) earlier.add(key);
   }
   yield* w.finish();
 }

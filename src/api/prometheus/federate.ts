@@ -63,7 +63,13 @@ async function latest(
   const out: LatestSample[] = [];
   const seen = new Set<string>();
   for (const matchers of sets) {
-    const bounds = { minT: maxT - c.deps.lookbackMs, maxT, sorted: false, maxSamples: c.deps.rawSamplesMax };
+    const bounds = {
+      minT: maxT - c.deps.lookbackMs,
+      maxT,
+      sorted: false,
+      whole: true,
+      maxSamples: c.deps.rawSamplesMax,
+    };
     for await (const batch of c.deps.raw.read(c.request.tenant, { matchers, ...bounds }, signal)) {
       for (const { labels, timestamps, values, histogramTimestamps } of batch) {
         const last = timestamps.length - 1;

@@ -1,6 +1,7 @@
 /**
  * RawStream over what there is: a SampleSource on this thread, read series by series with turns for others between; or a LeafSource,
- * which answers all at once and is bounded by its sample limit.
+ * which answers all at once
+ * and is asked for pieces of time that fit its sample limit.
  */
 import { type LeafSource, QueryLimitError, type RawSeries } from '../../contracts/leaf-source.ts';
 import type { RawRequest, RawStream } from '../../contracts/raw-stream.ts';
@@ -11,24 +12,74 @@ import type { TenantId } from '../../model/tenant.ts';
 
 /** Samples per batch, about: 1 MB. */
 const BATCH_SAMPLES = 65_536;
-/** Where no bound is asked for, a LeafSource still wants one. */
-const UNBOUNDED = 2 ** 31;
+/** Samples asked of a LeafSource at once where a series may come in pieces: 32 MB. */
+const PIECE_SAMPLES = 2_000_000;
+/** Where whole series are asked for without a bound, a LeafSource still wants one: about 1 GB. */
+const WHOLE_SAMPLES_MAX = 50_000_000;
+/** No sample lies outside. */
+const MIN_T = 0;
+const MAX_T = 2 ** 52;
 
 export function rawStreamOfSampleSource(source: SampleSource): RawStream {
   return { read: (tenant, request, signal) => readSource(source, tenant, request, signal) };
 }
 
-export function rawStreamOfLeafSource(source: LeafSource): RawStream {
+export function rawStreamOfLeafSource(source: LeafSource, pieceSamples = PIECE_SAMPLES): RawStream {
   return {
     async *read(tenant, request, signal) {
-      const { matchers, minT, maxT } = request;
-      const maxSamples = request.maxSamples === 0 ? UNBOUNDED : request.maxSamples;
-      const hints = { stepMs: 0, rangeMs: 0, func: '' };
-      const all = await source.selectRaw(tenant, { matchers, minT, maxT, ...hints, maxSamples }, signal);
+      if (!request.sorted && !request.whole) {
+        const bounded = { ...request, minT: Math.max(request.minT, MIN_T), maxT: Math.min(request.maxT, MAX_T) };
+        const left = { samples: request.maxSamples === 0 ? Number.POSITIVE_INFINITY : request.maxSamples };
+        yield* readPieces(source, tenant, bounded, pieceSamples, left, signal);
+        return;
+      }
+      const maxSamples = request.maxSamples === 0 ? WHOLE_SAMPLES_MAX : request.maxSamples;
+      const all = await select(source, tenant, request, maxSamples, signal);
       if (request.sorted) all.sort((a, b) => compareLabels(a.labels, b.labels));
       yield* batches(all);
     },
   };
+}
+
+function select(
+  source: LeafSource,
+  tenant: TenantId,
+  { matchers, minT, maxT }: RawRequest,
+  maxSamples: number,
+  signal: AbortSignal | undefined,
+): Promise<RawSeries[]> {
+  return source.selectRaw(tenant, { matchers, minT, maxT, stepMs: 0, rangeMs: 0, func: '', maxSamples }, signal);
+}
+
+/**
+ * Reads a range in one go where it fits, else each half by itself, the earlier first. What an attempt that did not fit has read is lost:
+ * about as much again as the answer.
+ */
+async function* readPieces(
+  source: LeafSource,
+  tenant: TenantId,
+  request: RawRequest,
+  pieceSamples: number,
+  left: { samples: number },
+  signal: AbortSignal | undefined,
+): AsyncGenerator<RawSeries[]> {
+  const { minT, maxT } = request;
+  if (minT > maxT) return;
+  let piece: RawSeries[] | null = null;
+  try {
+    piece = await select(source, tenant, request, Math.min(pieceSamples, left.samples), signal);
+  } catch (error) {
+    const tooMany = error instanceof Error && error.name === 'QueryLimitError';
+    if (!tooMany || minT === maxT || left.samples < pieceSamples) throw error;
+  }
+  if (piece !== null) {
+    for (const series of piece) left.samples -= samplesOf(series);
+    yield* batches(piece);
+    return;
+  }
+  const middle = Math.floor((minT + maxT) / 2);
+  yield* readPieces(source, tenant, { ...request, maxT: middle }, pieceSamples, left, signal);
+  yield* readPieces(source, tenant, { ...request, minT: middle + 1 }, pieceSamples, left, signal);
 }
 
 export function samplesOf(series: RawSeries): number {

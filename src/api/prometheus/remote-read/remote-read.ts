@@ -105,7 +105,14 @@ function read(
   signal: AbortSignal,
   maxSamples: number,
 ): AsyncIterable<RawSeries[]> {
-  const request = { matchers: query.matchers, minT: query.startMs, maxT: query.endMs, sorted: true, maxSamples };
+  const request = {
+    matchers: query.matchers,
+    minT: query.startMs,
+    maxT: query.endMs,
+    sorted: true,
+    whole: true,
+    maxSamples,
+  };
   return c.deps.raw.read(c.request.tenant, request, signal);
 }
 
