@@ -321,6 +321,22 @@ test('an import line is bounded', () => {
   assert.throws(() => [...strict.feed(Buffer.from('y'.repeat(101)))], /line 1.*longer than 100 bytes/);
 });
 
+test('what came before a bad line is given out before the error is thrown', () => {
+  const rows: Row[] = [];
+  const parser = new ImportParser(hasher, seed, { timestampMs: NOW, maxLineBytes: 50 });
+  assert.throws(() => {
+    for (const b of parser.feed(Buffer.from('a 1\nb 2\nc x\nd 4\n'))) rows.push(...rowsOf(b));
+  }, /line 3/);
+  const long = new ImportParser(hasher, seed, { timestampMs: NOW, maxLineBytes: 50 });
+  assert.throws(() => {
+    for (const b of long.feed(Buffer.from(`e 1\n${'f'.repeat(60)}`))) rows.push(...rowsOf(b));
+  }, /line 2/);
+  assert.deepEqual(
+    rows.map(r => r.labels.__name__),
+    ['a', 'b', 'e'],
+  );
+});
+
 test('damaged expositions throw ExpositionErrors and nothing else (seed 11)', () => {
   let a = 11;
   const next = (): number => {

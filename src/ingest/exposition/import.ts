@@ -59,12 +59,27 @@ export class ImportParser {
   }
 
   *feed(chunk: Uint8Array): Generator<SampleBatch> {
-    for (const { bytes, start, end } of this.lines.push(chunk)) yield* this.read(bytes, start, end);
+    try {
+      for (const { bytes, start, end } of this.lines.push(chunk)) yield* this.read(bytes, start, end);
+    } catch (error) {
+      yield* this.rest();
+      throw error;
+    }
   }
 
   /** The last line may lack its newline. */
   *end(): Generator<SampleBatch> {
-    for (const { bytes, start, end } of this.lines.end()) yield* this.read(bytes, start, end);
+    try {
+      for (const { bytes, start, end } of this.lines.end()) yield* this.read(bytes, start, end);
+    } catch (error) {
+      yield* this.rest();
+      throw error;
+    }
+    yield* this.rest();
+  }
+
+  /** What has been read and not been given out, also before an error is thrown. */
+  private *rest(): Generator<SampleBatch> {
     this.reader.endFamily(this.builder, this.options);
     const batch = this.builder.finish();
     if (batch.seriesCount > 0 || batch.metadata !== null) yield batch;

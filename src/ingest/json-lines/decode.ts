@@ -69,15 +69,29 @@ export class JsonLinesParser {
   }
 
   *feed(chunk: Uint8Array): Generator<SampleBatch> {
-    for (const { bytes, start, end } of this.lines.push(chunk)) yield* this.read(bytes, start, end);
+    try {
+      for (const { bytes, start, end } of this.lines.push(chunk)) yield* this.read(bytes, start, end);
+    } catch (error) {
+      yield* this.rest();
+      throw error;
+    }
   }
 
   *end(): Generator<SampleBatch> {
-    for (const { bytes, start, end } of this.lines.end()) yield* this.read(bytes, start, end);
-    if (this.builder.seriesCount > 0) {
-      yield this.builder.finish();
-      this.builder.reset();
+    try {
+      for (const { bytes, start, end } of this.lines.end()) yield* this.read(bytes, start, end);
+    } catch (error) {
+      yield* this.rest();
+      throw error;
     }
+    yield* this.rest();
+  }
+
+  /** What has been read and not been given out, also before an error is thrown. */
+  private *rest(): Generator<SampleBatch> {
+    if (this.builder.seriesCount === 0) return;
+    yield this.builder.finish();
+    this.builder.reset();
   }
 
   private *read(bytes: Uint8Array, start: number, end: number): Generator<SampleBatch> {

@@ -125,7 +125,13 @@ test('a bad line is named, and left out if the caller says so', () => {
       assert.match(errors[0]!.message, message);
       assert.equal(errors[0]!.line, 3);
     }
-    assert.throws(() => decode(body, 50, { maxLineBytes: 2000 }), JsonLinesError);
+    const parser = new JsonLinesParser(hasher, seed, { maxLineBytes: 2000 });
+    let before = 0;
+    assert.throws(() => {
+      for (const b of parser.feed(body)) before += b.seriesCount;
+      for (const b of parser.end()) before += b.seriesCount;
+    }, JsonLinesError);
+    assert.equal(before, 1);
   }
 });
 

@@ -48,6 +48,7 @@ class RequestReader {
   private readonly labelSet = new LabelSet();
   private readonly builder = new BatchBuilder({ hash: sipHash128 }, new Uint32Array(4));
   private rejections = new Rejections();
+  private drops = new Rejections();
   private r = new ProtobufReader(new Uint8Array(0));
   private readonly refs: number[] = [];
   private metadataSeen = new Set<string>();
@@ -55,6 +56,7 @@ class RequestReader {
   read(message: Uint8Array, seed: TenantSeed): DecodedWrite {
     this.r = new ProtobufReader(message);
     this.rejections = new Rejections();
+    this.drops = new Rejections();
     this.metadataSeen = new Set();
     this.symbols.reset(message);
     this.builder.reset(seed);
@@ -65,7 +67,7 @@ class RequestReader {
       if (r.field() !== 5) r.skip();
       else this.readSeries(index++);
     }
-    return { batch: this.builder.finish(), rejected: this.rejections.list() };
+    return { batch: this.builder.finish(), rejected: this.rejections.list(), dropped: this.drops.list() };
   }
 
   private readSymbols(): void {
@@ -197,7 +199,7 @@ class RequestReader {
     const set = this.labelSet;
     set.clear();
     const problem = this.symbols.addLabels(refs, set) || exemplarProblem(set, time);
-    if (problem !== '') this.rejections.add('invalid_exemplar', 1, () => `series ${index}: exemplar with ${problem}`);
+    if (problem !== '') this.drops.add('invalid_exemplar', 1, () => `series ${index}: exemplar with ${problem}`);
     else this.builder.addExemplar(time, value, set.toFlat());
   }
 

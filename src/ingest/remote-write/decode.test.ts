@@ -35,12 +35,13 @@ function decodeV2(message: Uint8Array): ReturnType<typeof plain> {
   return plain(decodeWriteRequestV2(snappyCompress(message), 'snappy', seed, kernels[0]!));
 }
 
-function plain({ batch, rejected }: DecodedWrite): {
+function plain({ batch, rejected, dropped }: DecodedWrite): {
   rows: { labels: string[]; samples: [number, number, number][] }[];
   histograms: unknown;
   exemplars: unknown;
   metadata: unknown;
   rejected: unknown[];
+  dropped: unknown[];
 } {
   checkHashes(batch);
   const rows = [];
@@ -57,6 +58,7 @@ function plain({ batch, rejected }: DecodedWrite): {
     exemplars: batch.exemplars,
     metadata: batch.metadata,
     rejected,
+    dropped,
   });
 }
 
@@ -196,14 +198,19 @@ test('histograms, exemplars and metadata of 1.0', () => {
   assert.deepEqual(result.metadata, [
     { metric: 'http_requests_total', type: 'counter', help: 'Total.', unit: 'requests' },
   ]);
-  assert.equal(result.rejected.length, 2);
+  assert.equal(result.rejected.length, 1);
+  assert.deepEqual(
+    (result.dropped as { reason: string }[]).map(d => d.reason),
+    ['invalid_exemplar'],
+  );
 });
 
 test('histograms that contradict themselves are refused with the reason', () => {
   const problems: [Partial<FloatHistogram>, RegExp][] = [
     [{ count: 18 }, /17 observations in the buckets do not fit the count 18/],
     [{ sum: Number.NaN, count: 16 }, /do not fit/],
-    [{ schema: 9 }, /schema 9/],
+    [{ schema: 53 }, /schema 53/],
+    [{ schema: -5 }, /schema -5/],
     [{ schema: -53 }, /zero bucket/],
     [{ positiveSpans: [0, 2, -1, 1] }, /span 1 has the negative offset/],
     [{ positiveSpans: [0, 2] }, /positive spans cover 2 buckets, but 3 are given/],
@@ -223,6 +230,28 @@ test('histograms that contradict themselves are refused with the reason', () => 
   for (const [change, expected] of custom) assert.match(histogramProblem({ ...CUSTOM_HISTOGRAM, ...change }), expected);
   assert.equal(histogramProblem(CUSTOM_HISTOGRAM), '');
   assert.equal(histogramProblem({ ...HISTOGRAM, sum: Number.NaN, count: 18 }), '');
+});
+
+test('a schema finer than 8 is brought down to 8', () => {
+  const fine: FloatHistogram = {
+    ...HISTOGRAM,
+    schema: 9,
+    positiveSpans: [1, 3],
+    positiveBuckets: [4, 1, 6],
+    negativeSpans: [],
+    negativeBuckets: [],
+    count: 13,
+  };
+  const finest = { ...fine, schema: 52, positiveSpans: [-5, 1, 2 ** 31 - 5, 1], positiveBuckets: [3, 8] };
+  const message = encodeWriteRequest([
+    { ...series(['__name__', 'h']), histograms: [fine, finest].map(histogram => ({ timestampMs: T, histogram })) },
+  ]);
+  const { histograms, rejected } = decode(message);
+  assert.deepEqual(rejected, []);
+  const [a, b] = histograms as { histogram: FloatHistogram }[];
+  assert.deepEqual(a!.histogram, { ...fine, schema: 8, positiveSpans: [1, 2], positiveBuckets: [5, 6] });
+  // Bucket -5 of schema 52 ends at 2^(-5 / 2^52), which lies in bucket 0 of schema 8.
+  assert.deepEqual(b!.histogram, { ...finest, schema: 8, positiveSpans: [0, 2], positiveBuckets: [3, 8] });
 });
 
 test('special values keep their bits in 1.0 and 2.0', () => {

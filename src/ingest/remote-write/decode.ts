@@ -32,8 +32,10 @@ import { Rejections } from './rejections.ts';
 
 export interface DecodedWrite {
   batch: SampleBatch;
-  /** Rows left out, by reason: invalid_labels, invalid_timestamp, invalid_histogram, invalid_exemplar. */
+  /** Rows left out, by reason: invalid_labels, invalid_timestamp, invalid_histogram. The sender is told (400). */
   rejected: Rejection[];
+  /** Left out without making the request a failure, by reason: invalid_exemplar. To be counted. */
+  dropped: Rejection[];
 }
 
 /** The whole request is refused: HTTP 400 (413 if `tooLarge`, 415 if `unsupported`). */
@@ -150,6 +152,7 @@ class ScanFinisher {
   private readonly kernel: IngestKernel;
   private readonly reader: ProtobufReader;
   private readonly rejections = new Rejections();
+  private readonly drops = new Rejections();
   private readonly histograms: HistogramSample[] = [];
   private readonly exemplars: ExemplarSample[] = [];
   private readonly metadata: MetadataEntry[] = [];
@@ -187,7 +190,7 @@ class ScanFinisher {
       metadata: this.metadata.length > 0 ? this.metadata : null,
     };
     if (this.droppedSeries !== null || scan.oddTimes) compactBatch(batch, this.droppedSeries, this.rejections);
-    return { batch, rejected: this.rejections.list() };
+    return { batch, rejected: this.rejections.list(), dropped: this.drops.list() };
   }
 
   private readExtra(i: number, kind: number): void {
@@ -230,7 +233,7 @@ class ScanFinisher {
       }
     }
     const problem = exemplarProblem(labelSet, timestampMs);
-    if (problem !== '') this.rejections.add('invalid_exemplar', 1, () => `series ${series}: exemplar with ${problem}`);
+    if (problem !== '') this.drops.add('invalid_exemplar', 1, () => `series ${series}: exemplar with ${problem}`);
     else this.exemplars.push({ series, timestampMs, value, labels: labelSet.toFlat() });
   }
 

@@ -13,9 +13,13 @@ import {
   HINT_NOT_COUNTER_RESET,
   HINT_UNKNOWN,
 } from '../../model/histogram.ts';
+import { HistogramWork } from '../../model/histogram-math.ts';
 
 /** Entries of one repeated field. Far above the 160 buckets that clients make by default. */
 const MAX_ENTRIES = 1 << 16;
+/** Schemas up to MAX_SCHEMA are understood; those above MAX_KEPT_SCHEMA are brought down to it. */
+const MAX_SCHEMA = 52;
+const MAX_KEPT_SCHEMA = 8;
 const HINTS: readonly CounterResetHint[] = [HINT_UNKNOWN, HINT_COUNTER_RESET, HINT_NOT_COUNTER_RESET, HINT_GAUGE];
 
 /** What is read from one Histogram message. */
@@ -120,7 +124,17 @@ export function readHistogram(r: ProtobufReader): DecodedHistogram {
     counterResetHint: HINTS[hint] ?? HINT_UNKNOWN,
     integer: !isFloat,
   };
-  return { timestampMs, startTimestampMs, histogram, problem: histogramProblem(histogram) };
+  const problem = histogramProblem(histogram);
+  const kept = problem === '' && schema > MAX_KEPT_SCHEMA ? coarser(histogram) : histogram;
+  return { timestampMs, startTimestampMs, histogram: kept, problem };
+}
+
+/** The same at the finest schema that is kept. */
+function coarser(h: FloatHistogram): FloatHistogram {
+  const work = new HistogramWork(h);
+  // In steps: bucket indices are shifted as 32-bit numbers.
+  while (work.schema > MAX_KEPT_SCHEMA) work.reduceTo(Math.max(MAX_KEPT_SCHEMA, work.schema - 16));
+  return { ...work.finish(), integer: h.integer };
 }
 
 function readSpan(r: ProtobufReader, into: number[]): void {
@@ -158,8 +172,8 @@ export function histogramProblem(h: FloatHistogram): string {
   if (h.schema === CUSTOM_BUCKETS_SCHEMA) {
     const problem = customProblem(h);
     if (problem !== '') return problem;
-  } else if (h.schema < -4 || h.schema > 8) {
-    return `schema ${h.schema} is neither -53 nor between -4 and 8`;
+  } else if (h.schema < -4 || h.schema > MAX_SCHEMA) {
+    return `schema ${h.schema} is neither -53 nor between -4 and ${MAX_SCHEMA}`;
   } else {
     if (h.customValues.length > 0) return 'custom bounds with an exponential schema';
     // Written so that NaN fails too.
