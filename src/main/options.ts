@@ -49,6 +49,12 @@ export const SERVE_FLAGS: readonly FlagSpec[] = [
     help: 'worker threads of a new data folder (default: one per core)',
     number: true,
   },
+  {
+    name: 'admin-api',
+    key: 'http.admin_api',
+    value: '',
+    help: 'allow deletes and snapshots over HTTP (/api/v1/admin/tsdb)',
+  },
   { name: 'insecure', key: '', value: '', help: 'allow an address other than loopback: there is no sign-in yet' },
 ];
 
