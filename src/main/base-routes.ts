@@ -3,9 +3,75 @@
  * became of the configuration.
  */
 import type { FastifyInstance } from 'fastify';
+import type { OpenApiPart } from '../api/sightline/openapi.ts';
 import { formatProblem } from '../config/yaml-source.ts';
 import { formatExposition, type MetricsRegistry } from '../lib/metrics.ts';
 import type { Reloader } from './reloader.ts';
+
+/** Description of /sightline/api/config, for the OpenAPI document. */
+export const CONFIG_OPENAPI: OpenApiPart = {
+  paths: {
+    '/sightline/api/config': {
+      get: {
+        operationId: 'getConfigStatus',
+        summary: 'What became of the configuration files',
+        responses: {
+          '200': {
+            description: 'The state.',
+            content: { 'application/json': { schema: { $ref: '#/components/schemas/ConfigStatus' } } },
+          },
+        },
+      },
+    },
+  },
+  schemas: {
+    ConfigStatus: {
+      type: 'object',
+      required: ['files', 'loadedAtMs', 'lastReload', 'unsupported', 'needsRestart'],
+      properties: {
+        files: { type: 'array', items: { type: 'string' }, description: 'Files that were read.' },
+        loadedAtMs: { type: 'number', description: 'When the running configuration was loaded. ms since the epoch.' },
+        lastReload: {
+          type: 'object',
+          required: ['success', 'timeMs', 'problems'],
+          properties: {
+            success: { type: 'boolean' },
+            timeMs: { type: 'number', description: 'ms since the epoch.' },
+            problems: {
+              type: 'array',
+              description: 'Why the last reload was refused; empty where it was taken.',
+              items: {
+                type: 'object',
+                required: ['file', 'line', 'column', 'path', 'message'],
+                properties: {
+                  file: { type: 'string' },
+                  line: { type: 'integer', description: 'From 1; 0 where unknown.' },
+                  column: { type: 'integer' },
+                  path: { type: 'string', description: 'Path of keys.' },
+                  message: { type: 'string' },
+                },
+              },
+            },
+          },
+        },
+        unsupported: {
+          type: 'array',
+          description: 'Valid settings of a Prometheus file that have no effect in this version.',
+          items: {
+            type: 'object',
+            required: ['file', 'line', 'key'],
+            properties: { file: { type: 'string' }, line: { type: 'integer' }, key: { type: 'string' } },
+          },
+        },
+        needsRestart: {
+          type: 'array',
+          description: 'Sections that have changed in the file and take effect after a restart.',
+          items: { type: 'string' },
+        },
+      },
+    },
+  },
+};
 
 export interface BaseRoutesOptions {
   /** '' = ready; else why not. */
@@ -39,8 +105,6 @@ export function baseRoutes(options: BaseRoutesOptions): (app: FastifyInstance) =
           .send(`the new configuration cannot be used; the old one keeps running:\n${text}\n`);
       },
     });
-    app.get('/sightline/api/v1/config', (_request, reply) =>
-      reply.send({ status: 'success', data: reloader.status() }),
-    );
+    app.get('/sightline/api/config', (_request, reply) => reply.send(reloader.status()));
   };
 }

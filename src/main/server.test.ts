@@ -51,6 +51,8 @@ test('a fresh server is healthy and ready, exposes its metrics and collects itse
   ]) {
     assert.ok(metrics.includes(name), name);
   }
+  assert.match(await text(`${server.url}/sightline/api/openapi.json`), /^200 .*getConfigStatus/);
+  assert.match(await text(`${server.url}/sightline/api/queries`), /^200 /);
   assert.match(await text(`${server.url}/nothing/here`), /^404 there is no GET \/nothing\/here/);
   assert.match(await text(`${server.url}/api/v1/query?query=1`), /^200 .*"data":"query"/);
   assert.match(await text(`${server.url}/`), /^200 .*<html/is);
@@ -127,7 +129,7 @@ test('a changed file is taken at once, a bad one leaves the old running and says
   await until('the refusal', async () =>
     (await text(`${server.url}/metrics`)).includes('sightline_config_last_reload_successful 0'),
   );
-  const status = await text(`${server.url}/sightline/api/v1/config`);
+  const status = await text(`${server.url}/sightline/api/config`);
   assert.match(status, /"success":false.*1sec/);
   assert.match(await text(`${server.url}/-/reload`, { method: 'POST' }), /^500 .*sightline\.yaml:4:/s);
   engine.sink.clear();

@@ -8,6 +8,8 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
+import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
+import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { parseHostPort } from '../config/schema.ts';
 import type { StateStore } from '../contracts/state-store.ts';
@@ -21,7 +23,7 @@ import { MetricsRegistry } from '../lib/metrics.ts';
 import { DEFAULT_TENANT } from '../model/tenant.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
-import { baseRoutes } from './base-routes.ts';
+import { baseRoutes, CONFIG_OPENAPI } from './base-routes.ts';
 import { HostPart } from './host-part.ts';
 import { HttpServer, isLoopback } from './http-server.ts';
 import { LateEngine } from './late-engine.ts';
@@ -166,6 +168,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     routes: [
       baseRoutes({ notReady: () => notReady, metrics, reloader }),
       uiRoutes(ui),
+      app => registerSightlineQueryRoutes(app, { query: engine.query }),
+      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI]),
       app =>
         registerPrometheusRoutes(app, {
           query: engine.query,
