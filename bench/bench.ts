@@ -5,12 +5,12 @@
 import { cpus, totalmem } from 'node:os';
 import type { Contestant } from './contestants/contestant.ts';
 import { prometheus } from './contestants/prometheus.ts';
-import { sightline } from './contestants/sightline.ts';
+import { OWN_ROOT, sightline } from './contestants/sightline.ts';
 import { victoriaMetrics } from './contestants/victoria-metrics.ts';
 import { QUERIES } from './datasets/queries.ts';
 import { gateTable } from './lib/gates.ts';
 import { HELP, type Options, PARTS, type Part, parseOptions } from './lib/options.ts';
-import { Report } from './lib/report.ts';
+import { OURS, Report } from './lib/report.ts';
 import { Session } from './lib/session.ts';
 import { disk } from './parts/disk.ts';
 import { idle } from './parts/idle.ts';
@@ -58,7 +58,9 @@ async function main(): Promise<number> {
 }
 
 function present(options: Options): Contestant[] {
-  const all = [sightline({ profile: options.profile, flags: options.serverFlags }), victoriaMetrics, prometheus];
+  const ours = { profile: options.profile, flags: options.serverFlags };
+  const all = [sightline({ ...ours, name: OURS, root: options.checkout ?? OWN_ROOT }), victoriaMetrics, prometheus];
+  if (options.base !== null) all.splice(1, 0, sightline({ ...ours, name: 'base', root: options.base }));
   for (const name of options.contestants ?? []) {
     if (!all.some(contestant => contestant.name === name)) {
       throw new Error(`no contestant is called "${name}"; there are: ${all.map(one => one.name).join(', ')}`);

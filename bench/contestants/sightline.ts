@@ -1,22 +1,31 @@
-/** Sightline from this work tree, as `npm start` runs it. */
+/** Sightline as `npm start` runs it: from this checkout, or from another one to compare with. */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { call, callText } from '../lib/http.ts';
 import { folderBytes } from '../lib/proc.ts';
-import { OURS, OUT_FOLDER } from '../lib/report.ts';
+import { OUT_FOLDER } from '../lib/report.ts';
 import type { Contestant, Launch } from './contestant.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..');
-const NODE = join(ROOT, 'node_modules', '.bin', 'node');
-const CLI = join(ROOT, 'src', 'main', 'cli.ts');
+export const OWN_ROOT = join(import.meta.dirname, '..', '..');
 
-/** `profile` writes a CPU profile of every thread to bench/out/ when the server stops. */
-export function sightline(options: { profile: boolean; flags: string[] }): Contestant {
+export interface SightlineOptions {
+  name: string;
+  /** The checkout to run, with its node_modules. */
+  root: string;
+  /** Writes a CPU profile of every thread to bench/out/profiles/ when the server stops. */
+  profile: boolean;
+  flags: string[];
+}
+
+export function sightline(options: SightlineOptions): Contestant {
+  const node = join(options.root, 'node_modules', '.bin', 'node');
+  const cli = join(options.root, 'src', 'main', 'cli.ts');
   return {
-    name: OURS,
+    name: options.name,
 
     missing() {
-      return existsSync(CLI) ? null : `needs ${CLI}`;
+      const absent = [node, cli].find(path => !existsSync(path));
+      return absent === undefined ? null : `needs ${absent}`;
     },
 
     async launch(folder: string): Promise<Launch> {
@@ -24,8 +33,8 @@ export function sightline(options: { profile: boolean; flags: string[] }): Conte
       const data = join(folder, 'data');
       mkdirSync(data, { recursive: true });
       return {
-        command: NODE,
-        args: [...profile, CLI, 'serve', '--data-dir', data, '--http', '127.0.0.1:0', ...options.flags],
+        command: node,
+        args: [...profile, cli, 'serve', '--data-dir', data, '--http', '127.0.0.1:0', ...options.flags],
         urlFrom: /(http:\/\/127\.0\.0\.1:\d+)/,
         readyPath: '/-/ready',
         writePath: '/api/v1/write',

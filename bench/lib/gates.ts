@@ -3,7 +3,7 @@
  * run. A target is what the engine is built for. Judged are the medians of the runs, ours against the best peer.
  */
 import { QUERIES } from '../datasets/queries.ts';
-import { type Figure, median, OURS, type Report } from './report.ts';
+import { BASE, type Figure, median, OURS, type Report } from './report.ts';
 
 interface Rule {
   what: string;
@@ -92,7 +92,7 @@ export function gateTable(report: Report): string {
 function judge(rule: Rule, key: string, figures: Figure[]): string | null {
   const ours = medianOf(figures, OURS);
   if (ours === null) return null;
-  const peers = [...new Set(figures.map(figure => figure.contestant))].filter(name => name !== OURS);
+  const peers = [...new Set(figures.map(figure => figure.contestant))].filter(name => name !== OURS && name !== BASE);
   const values = peers.map(name => medianOf(figures, name) as number);
   const higher = (figures[0] as Figure).better === 'higher';
   const best = values.length === 0 ? null : higher ? Math.max(...values) : Math.min(...values);

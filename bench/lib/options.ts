@@ -23,6 +23,10 @@ export interface Options {
   /** Given to our server as they are. */
   serverFlags: string[];
   folder: string | null;
+  /** Another checkout to run instead of this one. */
+  checkout: string | null;
+  /** Another checkout to run beside this one, as contestant "base". */
+  base: string | null;
 }
 
 export const HELP = `npm run bench -- [PART...] [FLAGS]
@@ -42,6 +46,8 @@ Flags:
   --quick               small sizes: proves that it runs, not who is faster
   --seed N              of the generated data (default 1)
   --profile             CPU profiles of our server into bench/out/profiles/
+  --base DIR            another checkout of Sightline (with node_modules) as one more contestant, "base"
+  --checkout DIR        another checkout of Sightline in place of this one
   --server-flag FLAG    handed to our server, may be repeated
   --folder DIR          where the temporary folders go (default: the system's)
   --list                names of parts and queries`;
@@ -60,6 +66,8 @@ export function parseOptions(argv: string[]): Options | 'help' | 'list' {
       profile: { type: 'boolean', default: false },
       'server-flag': { type: 'string', multiple: true, default: [] },
       folder: { type: 'string' },
+      base: { type: 'string' },
+      checkout: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -80,6 +88,8 @@ export function parseOptions(argv: string[]): Options | 'help' | 'list' {
     only: list(values.only),
     serverFlags: values['server-flag'],
     folder: values.folder ?? null,
+    checkout: values.checkout ?? null,
+    base: values.base ?? null,
   };
 }
 

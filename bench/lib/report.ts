@@ -22,6 +22,8 @@ export interface Figure {
 }
 
 export const OURS = 'sightline';
+/** Another checkout of ours: no peer. */
+export const BASE = 'base';
 
 export class Report {
   readonly figures: Figure[] = [];
@@ -83,6 +85,7 @@ function ratioToBest(figures: Figure[]): string {
   }
   const ours = values.get(OURS);
   values.delete(OURS);
+  values.delete(BASE);
   if (ours === undefined || values.size === 0) return '';
   const peers = [...values.values()];
   const ratio = better === 'higher' ? ours / Math.max(...peers) : Math.min(...peers) / ours;

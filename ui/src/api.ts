@@ -77,8 +77,8 @@ export function queryInstant(query: string, timeMs: number, signal: AbortSignal)
 export async function serverVersion(): Promise<string> {
   try {
     const response = await fetch('api/v1/status/buildinfo');
-    const body = (await response.json()) as { data?: { version?: string } };
-    return body.data?.version ?? '';
+    const body = (await response.json()) as { data?: { version?: string; applicationVersion?: string } };
+    return body.data?.applicationVersion ?? body.data?.version ?? '';
   } catch {
     return '';
   }
