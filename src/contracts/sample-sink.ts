@@ -7,9 +7,10 @@ export interface SampleSink {
    * Stores a batch. Resolves once everything counted as stored survives kill -9 of this process. Rejects only if
    * nothing may be acknowledged (StorageFullError -> 503, ShuttingDownError -> 503, or a bug); then part of the batch
    * may still be present (a retry is harmless: equal samples settle to one).
-   * The batch belongs to the caller again when the promise settles.
+   * The batch belongs to the caller again when the promise settles; or, where `again` is given, as soon as the call has
+   * returned: `again` makes the same batch once more in the rare case that it is needed a second time.
    */
-  append(tenant: TenantId, batch: SampleBatch): Promise<AppendResult>;
+  append(tenant: TenantId, batch: SampleBatch, again?: () => SampleBatch): Promise<AppendResult>;
 }
 
 export interface AppendResult {
@@ -18,6 +19,8 @@ export interface AppendResult {
   exemplars: number;
   /** Refused rows by reason; empty when all went in. */
   rejected: Rejection[];
+  /** Series given by hash alone that the store does not know: their labels must be sent. Only between shards. */
+  unknownSeries?: number;
 }
 
 export interface Rejection {

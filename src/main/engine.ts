@@ -1,38 +1,149 @@
 /**
- * Opens the metrics engine. Until the sharded engine is plugged in here, this one refuses everything, clearly: nothing is
- * acknowledged that is not kept.
+ * The metrics engine as the main thread sees it: one worker thread per shard, all connected to each other.
+ *
+ * The main thread hands whole request bodies and queries to a worker and relays the answers. Bodies go round robin; a query goes
+ * by its text, so that a dashboard's panels find their cached results in the worker that has them.
  */
-import { StorageFullError } from '../contracts/sample-sink.ts';
-import type { Engine, OpenEngine } from './ports.ts';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { ActiveQuery, QueryRequest } from '../contracts/query-service.ts';
+import type { AppendResult } from '../contracts/sample-sink.ts';
+import { errorText } from '../lib/log.ts';
+import type { FamilySnapshot } from '../lib/metrics.ts';
+import { RpcPort } from '../lib/rpc.ts';
+import { changeFeedBytes } from '../storage/tsdb/change-feed.ts';
+import { clusterAdmin } from './cluster-admin.ts';
+import type { Engine, EngineOptions, OpenEngine } from './ports.ts';
+import { queryServiceOver } from './query-link.ts';
+import { shardHandle } from './shard-link.ts';
+import { upload } from './upload-link.ts';
+import type { WorkerData } from './worker.ts';
 
-const MESSAGE = 'this build has no metrics engine plugged in (src/main/engine.ts)';
+interface ShardThread {
+  worker: Worker;
+  rpc: RpcPort;
+}
 
-export const openEngine: OpenEngine = async (): Promise<Engine> => {
-  const refuse = async (): Promise<never> => {
-    throw new StorageFullError(MESSAGE);
+export const openEngine: OpenEngine = async (options: EngineOptions): Promise<Engine> => {
+  const threads = startThreads(options);
+  let closing = false;
+  for (const [index, { worker, rpc }] of threads.entries()) {
+    const gone = (error: Error): void => {
+      rpc.close(error);
+      if (closing) return;
+      // Its rows cannot be served nor acknowledged by anyone else: better a supervised restart than half a database.
+      options.log.fatal({ shard: index, error: errorText(error) }, 'a shard thread died; ending the process');
+      process.exit(70);
+    };
+    worker.on('error', gone);
+    worker.on('exit', code => gone(new Error(`the shard thread ended with code ${code}`)));
+  }
+  const close = async (): Promise<void> => {
+    const results = await Promise.allSettled(threads.map(t => t.rpc.call<void>('close', null)));
+    closing = true;
+    await Promise.all(threads.map(t => t.worker.terminate()));
+    for (const r of results) if (r.status === 'rejected') throw r.reason;
   };
-  const response = { status: 503, headers: { 'content-type': 'text/plain; charset=utf-8' } };
+  try {
+    await Promise.all(threads.map(t => t.rpc.call<void>('open', null)));
+  } catch (error) {
+    closing = true;
+    await Promise.all(threads.map(t => t.worker.terminate()));
+    throw error;
+  }
+  return front(options, threads, close);
+};
+
+function front(options: EngineOptions, threads: readonly ShardThread[], close: () => Promise<void>): Engine {
+  let turn = 0;
+  const next = (): RpcPort => (threads[turn++ % threads.length] as ShardThread).rpc;
+  const services = threads.map(t => queryServiceOver(t.rpc));
+  const shards = threads.map(t => shardHandle(t.rpc));
+  const admin = clusterAdmin(shards, options);
+  for (const { rpc } of threads) options.metrics.addSource(() => rpc.call<FamilySnapshot[]>('metrics', null));
   return {
-    sink: { append: refuse },
+    sink: {
+      // Cloned, not transferred: producers reuse their batch.
+      append: (tenant, batch) => next().call<AppendResult>('append', { tenant, batch }),
+    },
     ingest: {
-      ingest: async () => ({ ...response, body: MESSAGE }),
-      ingestStream: async () => ({ ...response, body: MESSAGE }),
+      ingest: (request, body) => next().call('ingest', { request, body }, { transfer: ownedBuffer(body) }),
+      ingestStream: (request, body) => upload(next(), request, body),
     },
     query: {
-      handle: async () => ({ ...response, body: Buffer.from(MESSAGE) }),
-      activeQueries: async () => [],
-      cancelQuery: async () => false,
+      handle: (request, signal) =>
+        (services[homeOf(request, services.length)] as (typeof services)[number]).handle(request, signal),
+      activeQueries: async tenant => {
+        const all: ActiveQuery[][] = await Promise.all(services.map(s => s.activeQueries(tenant)));
+        return all.flat().sort((a, b) => a.receivedAtMs - b.receivedAtMs);
+      },
+      cancelQuery: async (tenant, id) => {
+        const answers = await Promise.all(services.map(s => s.cancelQuery(tenant, id)));
+        return answers.some(found => found);
+      },
     },
-    tsdb: {
-      status: refuse,
-      blocks: async () => [],
-      replay: () => ({ first: 0, last: 0, current: 0, state: 'done' }),
-      deleteSeries: refuse,
-      cleanTombstones: refuse,
-      snapshot: refuse,
-    },
-    threads: 0,
-    corruptions: () => 0,
-    close: async () => {},
+    tsdb: admin.tsdb,
+    threads: threads.length,
+    corruptions: admin.corruptions,
+    close,
   };
-};
+}
+
+function startThreads(options: EngineOptions): ShardThread[] {
+  const count = options.shards;
+  const changeMemory = new SharedArrayBuffer(changeFeedBytes(count));
+  const ports = mesh(count);
+  return ports.map((peers, index) => {
+    const dir = join(options.dataDir, 'tsdb', `shard-${String(index).padStart(3, '0')}`);
+    mkdirSync(dir, { recursive: true });
+    const data: WorkerData = {
+      index,
+      count,
+      dir,
+      identitySecret: options.identitySecret,
+      storage: options.storage,
+      query: options.query,
+      changeMemory,
+      logLevel: options.logLevel,
+      peers,
+    };
+    const transfer = peers.filter((p): p is MessagePort => p !== null);
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: data,
+      transferList: transfer,
+      name: `shard ${index}`,
+    });
+    return { worker, rpc: new RpcPort(worker, {}) };
+  });
+}
+
+/** A channel between every two shards: [i][j] is shard i's end of the one to shard j. */
+function mesh(count: number): (MessagePort | null)[][] {
+  const ends: (MessagePort | null)[][] = Array.from({ length: count }, () =>
+    new Array<MessagePort | null>(count).fill(null),
+  );
+  for (let i = 0; i < count; i++) {
+    for (let j = i + 1; j < count; j++) {
+      const { port1, port2 } = new MessageChannel();
+      (ends[i] as (MessagePort | null)[])[j] = port1;
+      (ends[j] as (MessagePort | null)[])[i] = port2;
+    }
+  }
+  return ends;
+}
+
+/** By tenant and query text, whatever the time range: so a moving dashboard keeps to one cache. */
+function homeOf(request: QueryRequest, count: number): number {
+  const text = new URLSearchParams(request.params).get('query') ?? request.params;
+  let h = 0;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x5bd1e995);
+  for (let i = 0; i < request.tenant.length; i++) h = Math.imul(h ^ request.tenant.charCodeAt(i), 0x5bd1e995);
+  return ((h ^ (h >>> 15)) >>> 0) % count;
+}
+
+/** The buffer to move where the body has one of its own (not a slice of a pool). */
+function ownedBuffer(body: Uint8Array): ArrayBuffer[] {
+  const whole = body.byteOffset === 0 && body.byteLength === body.buffer.byteLength;
+  return whole && body.buffer instanceof ArrayBuffer ? [body.buffer] : [];
+}

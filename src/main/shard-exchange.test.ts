@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AppendResult } from '../contracts/sample-sink.ts';
 import { encodeLabels } from '../model/labels.ts';
-import type { SampleBatch } from '../model/sample-batch.ts';
-import { appendSegments, type LocalShard, type RemoteShard, ShardExchange } from './shard-exchange.ts';
+import { LABELS_OMITTED, type SampleBatch } from '../model/sample-batch.ts';
+import { appendPacked, type LocalShard, type RemoteShard, ShardExchange } from './shard-exchange.ts';
 
-/** n series, series i with hash words (0, 0, 0, first + i) and i % 3 + 1 samples of value first + i. */
+/** n series, series i with hash words (first + i + 1, 0, 0, first + i) and i % 3 + 1 samples of value first + i. */
 function batchOf(first: number, n: number): SampleBatch {
   const encoded = Array.from({ length: n }, (_, i) => encodeLabels(['__name__', `m${first + i}`]));
   const labelBytes = new Uint8Array(encoded.reduce((sum, e) => sum + e.length, 0));
@@ -30,6 +30,7 @@ function batchOf(first: number, n: number): SampleBatch {
     labelBytes.set(bytes, at);
     at += bytes.length;
     batch.labelEnd[i] = at;
+    batch.hashes[i * 4] = first + i + 1;
     batch.hashes[i * 4 + 3] = first + i;
     for (let k = 0; k <= i % 3; k++) {
       batch.timestamps[row] = k;
@@ -43,15 +44,25 @@ function batchOf(first: number, n: number): SampleBatch {
 /** Remembers `name t=v` per sample; refuses nothing unless `failing`. */
 class MemoryShard implements LocalShard {
   rows: string[] = [];
+  series = new Map<string, string>();
   exemplars: number[] = [];
   failing: Error | null = null;
 
   appendRows(_tenant: string, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult {
     if (this.failing !== null) throw this.failing;
-    const result: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [] };
+    const result: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [], unknownSeries: 0 };
     for (let k = 0; k < count; k++) {
       const i = rows === null ? k : (rows[k] as number);
-      const name = Buffer.from(batch.labelBytes.subarray(batch.labelStart[i], batch.labelEnd[i])).toString('latin1');
+      const hash = batch.hashes.slice(i * 4, i * 4 + 4).join();
+      if (batch.labelStart[i] !== LABELS_OMITTED) {
+        const bytes = batch.labelBytes.subarray(batch.labelStart[i], batch.labelEnd[i]);
+        this.series.set(hash, Buffer.from(bytes).toString('latin1'));
+      }
+      const name = this.series.get(hash);
+      if (name === undefined) {
+        result.unknownSeries = (result.unknownSeries ?? 0) + 1;
+        continue;
+      }
       for (let r = batch.sampleStart[i] as number; r < (batch.sampleStart[i + 1] as number); r++) {
         this.rows.push(`${name.slice(name.lastIndexOf('m'))} ${batch.timestamps[r]}=${batch.values[r]}`);
         result.samples++;
@@ -66,13 +77,17 @@ function setup() {
   const own = new MemoryShard();
   const other = new MemoryShard();
   let messages = 0;
+  let labelBytes = 0;
   const remote: RemoteShard = {
-    async appendSegments(tenant, batch, segments, transfer) {
+    async appendPacked(tenant, packed, segments) {
       messages++;
-      return appendSegments(other, tenant, structuredClone(batch, { transfer }), segments);
+      labelBytes += packed.labelBytes;
+      const moved = structuredClone(packed, { transfer: [packed.buffer] });
+      return { results: appendPacked(other, tenant, moved, segments), buffer: moved.buffer };
     },
   };
-  return { own, other, exchange: new ShardExchange(0, own, [null, remote]), messages: () => messages };
+  const exchange = new ShardExchange(0, own, [null, remote]);
+  return { own, other, exchange, messages: () => messages, labelBytes: () => labelBytes };
 }
 
 test('every series reaches its shard once, with all its samples', async () => {
@@ -113,4 +128,24 @@ test('a failing shard, own or other, fails the request', async () => {
   other.failing = null;
   own.failing = new Error('disk full here');
   await assert.rejects(exchange.append('t', batchOf(0, 4)), /disk full here/);
+});
+
+test('labels cross once; a shard that has lost the series gets them again', async () => {
+  const { other, exchange, labelBytes } = setup();
+  await exchange.append('t', batchOf(0, 4));
+  const once = labelBytes();
+  assert.ok(once > 0);
+  await exchange.append('t', batchOf(0, 4));
+  assert.equal(labelBytes(), once);
+  assert.equal(other.rows.length, 6);
+  other.series.clear();
+  let made = 0;
+  const result = await exchange.append('t', batchOf(0, 4), () => {
+    made++;
+    return batchOf(0, 4);
+  });
+  assert.equal(made, 1);
+  assert.equal(labelBytes(), 2 * once);
+  assert.equal(result.samples, 7);
+  assert.equal(other.rows.length, 9);
 });

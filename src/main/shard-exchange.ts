@@ -2,12 +2,16 @@
  * ShardExchange: the SampleSink in front of all shards, as one worker sees them.
  *
  * The worker that decoded a batch appends the series of its own shard straight from the batch; series of other shards are
- * copied into an outgoing batch per shard and tenant, which leaves once per turn of the event loop, however many requests
- * arrived in it (a message costs 40-70 us whatever its size). A request is acknowledged when every shard that got a part
- * of it has written its WAL.
+ * packed into an outgoing buffer per shard and tenant, which leaves once per turn of the event loop, however many requests
+ * arrived in it. A series' labels go along the first time only; a shard that does not know a hash (any more) says so, and the
+ * request's rows are sent once more with all labels, which is harmless: equal samples settle to one. The
+ * buffers come back with the answer and are used again.
+ *
+ * A request is acknowledged when every shard that got a part of it has written its WAL.
  */
 import type { AppendResult, Rejection, SampleSink } from '../contracts/sample-sink.ts';
-import { BatchRows, batchBuffers } from '../model/batch-rows.ts';
+import { SeenHashes } from '../lib/hash-set.ts';
+import { BatchRows, type PackedRows, unpackRows } from '../model/batch-rows.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
 
@@ -17,15 +21,19 @@ export interface LocalShard {
   appendRows(tenant: TenantId, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult;
 }
 
-/** Another shard, behind its port. `segments` are the series counts of the requests packed into the batch. */
+/** Another shard, behind its port. */
 export interface RemoteShard {
-  appendSegments(
-    tenant: TenantId,
-    batch: SampleBatch,
-    segments: number[],
-    transfer: ArrayBuffer[],
-  ): Promise<AppendResult[]>;
+  /** `segments` are the series counts of the requests packed together. The buffer comes back with the results. */
+  appendPacked(tenant: TenantId, packed: PackedRows, segments: number[]): Promise<PackedAnswer>;
 }
+
+export interface PackedAnswer {
+  results: AppendResult[];
+  buffer: ArrayBuffer;
+}
+
+/** Series that one shard remembers having sent to another: 12 MB at most. */
+const SEEN_MAX = 1_000_000;
 
 /** Which shard a series belongs to: by the last word of its identity hash. */
 export function shardOf(hashes: Uint32Array, series: number, shardCount: number): number {
@@ -35,7 +43,7 @@ export function shardOf(hashes: Uint32Array, series: number, shardCount: number)
 export class ShardExchange implements SampleSink {
   private readonly ownIndex: number;
   private readonly local: LocalShard;
-  /** By shard index; the own place is unused. */
+  /** By shard index; null in the own place. */
   private readonly outboxes: (Outbox | null)[];
   private rows: Uint32Array[];
 
@@ -46,8 +54,15 @@ export class ShardExchange implements SampleSink {
     this.rows = remotes.map(() => new Uint32Array(1024));
   }
 
-  /** Everything is copied before the first await: the batch is the caller's again as soon as this call returns. */
-  async append(tenant: TenantId, batch: SampleBatch): Promise<AppendResult> {
+  async append(tenant: TenantId, batch: SampleBatch, again: () => SampleBatch = () => batch): Promise<AppendResult> {
+    const result = await this.appendOnce(tenant, batch, true);
+    if ((result.unknownSeries ?? 0) === 0) return result;
+    for (const outbox of this.outboxes) outbox?.forget();
+    return this.appendOnce(tenant, again(), false);
+  }
+
+  /** Everything is copied before the first await. */
+  private async appendOnce(tenant: TenantId, batch: SampleBatch, byHash: boolean): Promise<AppendResult> {
     const shardCount = this.outboxes.length;
     // Fast path: one shard.
     if (shardCount === 1) return this.local.appendRows(tenant, batch, null, batch.seriesCount);
@@ -56,7 +71,7 @@ export class ShardExchange implements SampleSink {
     for (let shard = 0; shard < shardCount; shard++) {
       const outbox = this.outboxes[shard];
       if (outbox == null || counts[shard] === 0) continue;
-      waiting.push(outbox.add(tenant, batch, this.rows[shard] as Uint32Array, counts[shard] as number));
+      waiting.push(outbox.add(tenant, batch, this.rows[shard] as Uint32Array, counts[shard] as number, byHash));
     }
     const ownRows = this.rows[this.ownIndex] as Uint32Array;
     const own = this.appendOwn(tenant, batch, ownRows, counts[this.ownIndex] as number);
@@ -99,21 +114,24 @@ export class ShardExchange implements SampleSink {
 class Outbox {
   private readonly remote: RemoteShard;
   private readonly parcels = new Map<TenantId, Parcel>();
-  /** Emptied builders, kept for their memory. */
-  private readonly spare: BatchRows[] = [];
+  /** Emptied builders, kept for their memory; and buffers that came back. */
+  private readonly spareRows: BatchRows[] = [];
+  private readonly spareBuffers: ArrayBuffer[] = [];
+  private readonly seen = new SeenHashes(SEEN_MAX);
+  private readonly isSeen = (hashes: Uint32Array, at: number): boolean => this.seen.seen(hashes, at);
   private scheduled = false;
 
   constructor(remote: RemoteShard) {
     this.remote = remote;
   }
 
-  add(tenant: TenantId, batch: SampleBatch, rows: Uint32Array, count: number): Promise<AppendResult> {
+  add(tenant: TenantId, batch: SampleBatch, rows: Uint32Array, count: number, byHash: boolean): Promise<AppendResult> {
     let parcel = this.parcels.get(tenant);
     if (parcel === undefined) {
-      parcel = { rows: this.spare.pop() ?? new BatchRows(), segments: [], waiters: [] };
+      parcel = { rows: this.spareRows.pop() ?? new BatchRows(), segments: [], waiters: [] };
       this.parcels.set(tenant, parcel);
     }
-    parcel.rows.add(batch, rows, count);
+    parcel.rows.add(batch, rows, count, byHash ? this.isSeen : null);
     parcel.segments.push(count);
     const { waiters } = parcel;
     if (!this.scheduled) {
@@ -123,21 +141,32 @@ class Outbox {
     return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
   }
 
+  /** The receiver has lost series, or refused them: all labels go along once more. */
+  forget(): void {
+    this.seen.clear();
+  }
+
   private flush(): void {
     this.scheduled = false;
     for (const [tenant, parcel] of this.parcels) {
-      const batch = parcel.rows.take();
-      if (this.spare.length < 4) this.spare.push(parcel.rows);
-      this.remote.appendSegments(tenant, batch, parcel.segments, batchBuffers(batch)).then(
-        results => {
-          for (const [i, w] of parcel.waiters.entries()) w.resolve(results[i] as AppendResult);
-        },
+      const packed = parcel.rows.take(this.spareBuffers.pop() ?? null);
+      if (this.spareRows.length < 4) this.spareRows.push(parcel.rows);
+      this.remote.appendPacked(tenant, packed, parcel.segments).then(
+        answer => this.answered(parcel, answer),
         error => {
+          // Whether it was applied is not known: nothing may be taken for known there.
+          this.forget();
           for (const w of parcel.waiters) w.reject(error);
         },
       );
     }
     this.parcels.clear();
+  }
+
+  private answered(parcel: Parcel, answer: PackedAnswer): void {
+    if (this.spareBuffers.length < 4) this.spareBuffers.push(answer.buffer);
+    if (answer.results.some(r => r.rejected.length > 0)) this.forget();
+    for (const [i, w] of parcel.waiters.entries()) w.resolve(answer.results[i] as AppendResult);
   }
 }
 
@@ -147,13 +176,15 @@ interface Parcel {
   waiters: { resolve(result: AppendResult): void; reject(error: Error): void }[];
 }
 
-/** The receiving side of `appendSegments`. */
-export function appendSegments(
+/** The receiving side of `appendPacked`: each request's rows on their own, so that each gets its own counts. */
+export function appendPacked(
   shard: LocalShard,
   tenant: TenantId,
-  batch: SampleBatch,
+  packed: PackedRows,
   segments: readonly number[],
 ): AppendResult[] {
+  const batch = unpackRows(packed);
+  if (segments.length === 1) return [shard.appendRows(tenant, batch, null, batch.seriesCount)];
   let next = 0;
   return segments.map(count => {
     const rows = new Uint32Array(count);
@@ -163,11 +194,12 @@ export function appendSegments(
 }
 
 export function mergeResults(results: readonly AppendResult[]): AppendResult {
-  const total: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [] };
+  const total: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [], unknownSeries: 0 };
   for (const r of results) {
     total.samples += r.samples;
     total.histograms += r.histograms;
     total.exemplars += r.exemplars;
+    total.unknownSeries = (total.unknownSeries ?? 0) + (r.unknownSeries ?? 0);
     for (const rejection of r.rejected) addRejection(total.rejected, rejection);
   }
   return total;

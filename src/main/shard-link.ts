@@ -3,16 +3,16 @@
  *
  * Both ends stand in one file so that a name or an argument cannot change on one side only.
  */
-import type { BlockStatus, ReplayStatus, TsdbStatus } from '../contracts/admin.ts';
+import type { BlockStatus, TsdbStatus } from '../contracts/admin.ts';
 import type { LeafPlan, LeafResult, LeafSource, RawSeries } from '../contracts/leaf-source.ts';
-import type { AppendResult } from '../contracts/sample-sink.ts';
 import type { ExemplarSeries, LabelRequest, LabelResult } from '../contracts/sample-source.ts';
 import { type RpcHandlers, type RpcPort, Transfer } from '../lib/rpc.ts';
+import type { PackedRows } from '../model/batch-rows.ts';
 import type { Labels } from '../model/labels.ts';
 import type { Matcher } from '../model/matcher.ts';
-import type { MetadataEntry, SampleBatch } from '../model/sample-batch.ts';
+import type { MetadataEntry } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
-import { appendSegments, type LocalShard, type RemoteShard } from './shard-exchange.ts';
+import { appendPacked, type LocalShard, type PackedAnswer, type RemoteShard } from './shard-exchange.ts';
 import type { IndexSource } from './sharded-source.ts';
 
 type RawRequest = Parameters<LeafSource['selectRaw']>[1];
@@ -28,7 +28,6 @@ export interface DeleteRequest {
 export interface ShardAdmin {
   status(tenant: TenantId, limit: number): Promise<TsdbStatus>;
   blocks(tenant: TenantId): Promise<BlockStatus[]>;
-  replay(): Promise<ReplayStatus>;
   deleteSeries(request: DeleteRequest): Promise<void>;
   cleanTombstones(): Promise<void>;
   /** Writes a copy of the shard into a folder of its own. */
@@ -47,8 +46,8 @@ export function shardHandle(rpc: RpcPort): ShardHandle {
   const call = <T>(method: string, args: unknown, signal?: AbortSignal) =>
     rpc.call<T>(method, args, signal === undefined ? {} : { signal });
   return {
-    appendSegments: (tenant, batch, segments, transfer) =>
-      rpc.call<AppendResult[]>('appendSegments', { tenant, batch, segments }, { transfer }),
+    appendPacked: (tenant, packed, segments) =>
+      rpc.call<PackedAnswer>('appendPacked', { tenant, packed, segments }, { transfer: [packed.buffer] }),
     evalLeaf: (tenant, plan, signal) => call<LeafResult>('evalLeaf', { tenant, plan }, signal),
     selectRaw: (tenant, request, signal) => call<RawSeries[]>('selectRaw', { tenant, request }, signal),
     index: {
@@ -63,7 +62,6 @@ export function shardHandle(rpc: RpcPort): ShardHandle {
     admin: {
       status: (tenant, limit) => call<TsdbStatus>('status', { tenant, limit }),
       blocks: tenant => call<BlockStatus[]>('blocks', { tenant }),
-      replay: () => call<ReplayStatus>('replay', null),
       deleteSeries: request => call<void>('deleteSeries', request),
       cleanTombstones: () => call<void>('cleanTombstones', null),
       snapshot: (folder, skipHead) => call<void>('snapshot', { folder, skipHead }),
@@ -82,8 +80,8 @@ export interface LocalParts {
 /** The same shard on its own thread: no messages. */
 export function localHandle(parts: LocalParts): ShardHandle {
   return {
-    async appendSegments(tenant, batch, segments) {
-      return appendSegments(parts.shard, tenant, batch, segments);
+    async appendPacked(tenant, packed, segments) {
+      return { results: appendPacked(parts.shard, tenant, packed, segments), buffer: packed.buffer };
     },
     evalLeaf: (tenant, plan, signal) => parts.leaves.evalLeaf(tenant, plan, signal),
     selectRaw: (tenant, request, signal) => parts.leaves.selectRaw(tenant, request, signal),
@@ -101,8 +99,10 @@ interface IndexArgs {
 /** Serves a shard's handle to another thread. */
 export function shardHandlers(own: ShardHandle): RpcHandlers {
   const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
-    appendSegments: (a: { tenant: TenantId; batch: SampleBatch; segments: number[] }) =>
-      own.appendSegments(a.tenant, a.batch, a.segments, []),
+    appendPacked: async (a: { tenant: TenantId; packed: PackedRows; segments: number[] }) => {
+      const answer = await own.appendPacked(a.tenant, a.packed, a.segments);
+      return new Transfer(answer, [answer.buffer]);
+    },
     evalLeaf: async (a: { tenant: TenantId; plan: LeafPlan }, signal) =>
       moved(await own.evalLeaf(a.tenant, a.plan, signal)),
     selectRaw: (a: { tenant: TenantId; request: RawRequest }, signal) => own.selectRaw(a.tenant, a.request, signal),
@@ -114,7 +114,6 @@ export function shardHandlers(own: ShardHandle): RpcHandlers {
       own.index.metadata(a.tenant, a.metric, a.limit),
     status: (a: { tenant: TenantId; limit: number }) => own.admin.status(a.tenant, a.limit),
     blocks: (a: { tenant: TenantId }) => own.admin.blocks(a.tenant),
-    replay: () => own.admin.replay(),
     deleteSeries: (a: DeleteRequest) => own.admin.deleteSeries(a),
     cleanTombstones: () => own.admin.cleanTombstones(),
     snapshot: (a: { folder: string; skipHead: boolean }) => own.admin.snapshot(a.folder, a.skipHead),

@@ -11,6 +11,9 @@
  */
 import type { FloatHistogram } from './histogram.ts';
 
+/** In `labelStart`: the series is given by its hash alone; the receiver has seen its labels before. */
+export const LABELS_OMITTED = 0xffffffff;
+
 export interface SampleBatch {
   /** Number of series entries. The same series may stand in a batch more than once. */
   seriesCount: number;

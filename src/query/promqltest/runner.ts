@@ -44,7 +44,7 @@ export interface PromqlTestReport {
   failures: PromqlTestFailure[];
 }
 
-const TENANT = 'promqltest';
+export const TEST_TENANT = 'promqltest';
 
 /** What the scripts assume of the engine. */
 export const TEST_FEATURES: EngineFeatures = {
@@ -165,8 +165,8 @@ function errorText(error: unknown): string {
 
 async function ask(engine: PromqlEngine, c: EvalCommand): Promise<QueryResult> {
   return c.stepMs === 0
-    ? engine.instant({ tenant: TENANT, query: c.query, timeMs: c.startMs })
-    : engine.range({ tenant: TENANT, query: c.query, startMs: c.startMs, endMs: c.endMs, stepMs: c.stepMs });
+    ? engine.instant({ tenant: TEST_TENANT, query: c.query, timeMs: c.startMs })
+    : engine.range({ tenant: TEST_TENANT, query: c.query, startMs: c.startMs, endMs: c.endMs, stepMs: c.stepMs });
 }
 
 /** What is wrong with a case, or null. */

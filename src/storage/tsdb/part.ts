@@ -18,7 +18,13 @@ export interface Part {
    */
   select(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): PartSet;
   labelNames(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): Set<string>;
-  labelValues(tenant: string, name: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): Set<string>;
+  labelValues(
+    tenant: string,
+    name: string,
+    matchers: readonly CompiledMatcher[],
+    minT: number,
+    maxT: number,
+  ): Set<string>;
 }
 
 export interface PartSet {

@@ -6,10 +6,9 @@ import type { PartSet } from './part.ts';
 import { MergedSeriesSet } from './series-set.ts';
 
 /** A part of series n -> [t, v][]; the hash of series n is (n, 0, 0, 7n). */
-function part(series: Record<number, [number, number][]>): PartSet & { closed: boolean } {
+function part(series: Record<number, [number, number][]>): PartSet {
   const ids = Object.keys(series).map(Number);
   return {
-    closed: false,
     count: ids.length,
     hashes: new Uint32Array(ids.flatMap(n => [n, 0, 0, 7 * n])),
     labels: (i: number): Labels => ['__name__', `m${ids[i]}`],
@@ -21,9 +20,7 @@ function part(series: Record<number, [number, number][]>): PartSet & { closed: b
         into.values[into.length++] = v;
       }
     },
-    close() {
-      this.closed = true;
-    },
+    close() {},
   };
 }
 
@@ -44,13 +41,18 @@ test('series are joined across parts and read in order of time', () => {
   const a = part({ 1: [[1, 10]], 2: [[1, 20]] });
   const b = part({ 2: [[5, 25]], 3: [[5, 35]] });
   const c = part({ 1: [[9, 19]], 2: [[8, 28]] });
+  let released = 0;
   const set = new MergedSeriesSet(
     [a, b, c].map(p => ({ set: p, ...all })),
     [],
+    () => {
+      released++;
+    },
   );
   assert.deepEqual(dump(set), { m1: '1=10 9=19', m2: '1=20 5=25 8=28', m3: '5=35' });
   set.close();
-  assert.ok(a.closed && b.closed && c.closed);
+  set.close();
+  assert.equal(released, 1);
 });
 
 test('overlapping parts are merged, equal timestamps settle to one', () => {
@@ -74,6 +76,7 @@ test('overlapping parts are merged, equal timestamps settle to one', () => {
       new MergedSeriesSet(
         [a, b].map(p => ({ set: p, ...all })),
         [],
+        () => {},
       ),
     ),
     {
@@ -102,11 +105,12 @@ test('each part is read within its own bounds', () => {
       { set: b, minT: 6, maxT: 1000 },
     ],
     [],
+    () => {},
   );
   assert.deepEqual(dump(set), { m1: '1=1 5=5 6=6' });
 });
 
 test('one part passes through; none is empty', () => {
-  assert.deepEqual(dump(new MergedSeriesSet([{ set: part({ 4: [[1, 2]] }), ...all }], [])), { m4: '1=2' });
-  assert.deepEqual(dump(new MergedSeriesSet([], [])), {});
+  assert.deepEqual(dump(new MergedSeriesSet([{ set: part({ 4: [[1, 2]] }), ...all }], [], () => {})), { m4: '1=2' });
+  assert.deepEqual(dump(new MergedSeriesSet([], [], () => {})), {});
 });

@@ -26,10 +26,16 @@ export class MergedSeriesSet implements SeriesSet {
   private readonly join: Join | null;
   private readonly scratch: SampleBuffer[] = [];
 
-  /** @param parts in order of time where they can be; all are closed with this set. */
-  constructor(parts: readonly PartRead[], infos: readonly string[]) {
+  private release: (() => void) | null;
+
+  /**
+   * @param parts in order of time where they can be.
+   * @param release called once by `close`: lets go of the parts.
+   */
+  constructor(parts: readonly PartRead[], infos: readonly string[], release: () => void) {
     this.parts = parts;
     this.infos = infos;
+    this.release = release;
     // Fast path: one part needs no join.
     this.join = parts.length === 1 ? null : joinParts(parts);
     this.count = this.join === null ? (parts[0]?.set.count ?? 0) : this.join.count;
@@ -79,7 +85,8 @@ export class MergedSeriesSet implements SeriesSet {
   }
 
   close(): void {
-    for (const { set } of this.parts) set.close();
+    this.release?.();
+    this.release = null;
   }
 }
 

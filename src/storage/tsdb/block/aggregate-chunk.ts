@@ -79,13 +79,15 @@ export function impliedIncrease(previous: number, last: number): number {
   return last < previous ? last : 0;
 }
 
-/** The value that row `row` continues from. */
-function before(rows: AggregateBuffer, from: number, row: number): number {
-  return row === from
-    ? from === 0
-      ? rows.firstValue
-      : (rows.last[from - 1] as number)
-    : (rows.last[row - 1] as number);
+/** Whether the last values alone tell the increase, but for float noise. */
+export function isImplied(increase: number, previous: number, last: number): boolean {
+  return Math.abs(increase - impliedIncrease(previous, last)) <= 1e-12 * (Math.abs(previous) + Math.abs(last));
+}
+
+/** The value that row `from` continues from: the last one before it that is a number. */
+function valueBefore(rows: AggregateBuffer, from: number): number {
+  for (let i = from - 1; i >= 0; i--) if (rows.last[i] === rows.last[i]) return rows.last[i] as number;
+  return rows.firstValue;
 }
 
 /** Encodes rows [from, from + n) at out[at...]; returns the end. */
@@ -101,7 +103,8 @@ export function putAggregateChunk(
   out[at] = placed.shared ? CHUNK_SHARED_TIMES : 0;
   // A later chunk of the series continues from the last row of the one before: that stands as its first sample.
   const firstT = from === 0 ? Math.min(rows.firstT, rows.timestamps[0] as number) : (rows.timestamps[from] as number);
-  one[0] = before(rows, from, from);
+  let previous = valueBefore(rows, from);
+  one[0] = previous;
   let p = putVarint(out, placed.end, (rows.timestamps[from] as number) - firstT);
   p = encodeValues(one, 0, 1, false, out, p);
   p = encodeValues(rows.last, from, n, false, out, p);
@@ -114,7 +117,12 @@ export function putAggregateChunk(
     if (rows.sum[i] !== count * last) flags &= ~SUM_IS_PRODUCT;
     if (rows.min[i] !== last) flags &= ~MIN_IS_LAST;
     if (rows.max[i] !== last) flags &= ~MAX_IS_LAST;
-    if (rows.increase[i] !== impliedIncrease(before(rows, from, i), last)) flags &= ~INCREASE_IMPLIED;
+    if (last !== last) {
+      if (rows.increase[i] !== 0) flags &= ~INCREASE_IMPLIED;
+      continue;
+    }
+    if (!isImplied(rows.increase[i] as number, previous, last)) flags &= ~INCREASE_IMPLIED;
+    previous = last;
   }
   out[flagsAt] = flags;
   if ((flags & COUNT_ONE) === 0) p = encodeValues(rows.count, from, n, false, out, p);
@@ -153,7 +161,7 @@ export function readAggregateChunk(cursor: ByteCursor, n: number, lookup: TimesL
     for (let i = row; i < row + n; i++) {
       const last = rows.last[i] as number;
       rows.increase[i] = impliedIncrease(previous, last);
-      previous = last;
+      if (last === last) previous = last;
     }
   }
   if (row === 0) {

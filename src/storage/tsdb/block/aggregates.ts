@@ -10,7 +10,7 @@
  */
 import { growSampleBuffer, type SampleBuffer } from '../../../contracts/sample-source.ts';
 import type { AggregateBuffer } from './aggregate-chunk.ts';
-import { impliedIncrease } from './aggregate-chunk.ts';
+import { isImplied } from './aggregate-chunk.ts';
 import { clipRows } from './chunks.ts';
 
 export type AggregateColumn = 'last' | 'counter' | 'count' | 'sum' | 'min' | 'max' | 'avg' | 'increase';
@@ -83,6 +83,8 @@ function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {
   let n = into.length;
   let previous = rows.firstValue;
   let previousT = rows.firstT;
+  // Growth in buckets that end with a marker: it shows with the next value.
+  let pending = 0;
   // Without a first sample of its own, a run continues the one before: its first row says it all.
   if (rows.length > 0 && previousT < (rows.timestamps[0] as number)) {
     into.timestamps[n] = previousT;
@@ -95,10 +97,14 @@ function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {
       // A marker is moved as bytes.
       into.timestamps[n] = t;
       into.values.set(rows.last.subarray(i, i + 1), n++);
+      previousT = t;
+      pending += rows.increase[i] as number;
       continue;
     }
-    const peak = (rows.increase[i] as number) - last + previous;
-    if (rows.increase[i] !== impliedIncrease(previous, last) && peak > 0 && t - previousT > 2) {
+    const increase = (rows.increase[i] as number) + pending;
+    const peak = increase - last + previous;
+    pending = 0;
+    if (!isImplied(increase, previous, last) && peak > 0 && t - previousT > 2) {
       into.timestamps[n] = t - 2;
       into.values[n++] = peak;
       into.timestamps[n] = t - 1;

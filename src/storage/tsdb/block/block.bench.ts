@@ -94,13 +94,30 @@ async function run(name: string, shape: Shape, jitterMs: number): Promise<void> 
     return Float64Array.from({ length: n }, () => next());
   });
   const hash = new Uint32Array(4);
-  const writer = new BlockWriter(dir, { ulid: 'B', tenant: 't', createdAtMs: 0, arrivedMs: 0, dataLevel: Number(process.env.LEVEL ?? 1) });
+  const writer = new BlockWriter(dir, {
+    ulid: 'B',
+    tenant: 't',
+    createdAtMs: 0,
+    arrivedMs: 0,
+    dataLevel: Number(process.env.LEVEL ?? 1),
+  });
   let began = performance.now();
   for (let s = 0; s < SERIES; s++) {
     hash.set([s, r() * 2 ** 32, r() * 2 ** 32, r() * 2 ** 32]);
     buffer.timestamps = times[s % TARGETS] as Float64Array;
     buffer.values = data[s] as Float64Array;
-    const labels = ['__name__', `bench_metric_${Math.floor(s / 100)}`, 'cpu', `${s % 8}`, 'instance', `10.0.0.${s % TARGETS}:9100`, 'job', 'node', 'mode', ['user', 'system', 'idle', 'iowait'][s % 4] as string];
+    const labels = [
+      '__name__',
+      `bench_metric_${Math.floor(s / 100)}`,
+      'cpu',
+      `${s % 8}`,
+      'instance',
+      `10.0.0.${s % TARGETS}:9100`,
+      'job',
+      'node',
+      'mode',
+      ['user', 'system', 'idle', 'iowait'][s % 4] as string,
+    ];
     if (s > 0 && s % 100 === 0) hash[0] = s;
     labels[1] = `bench_metric_${String(Math.floor(s / 100)).padStart(5, '0')}`;
     writer.addSeries(hash, labels, buffer);

@@ -7,7 +7,7 @@
  */
 
 import { decodeLabels, formatLabels } from '../../../model/labels.ts';
-import type { HistogramSample, SampleBatch } from '../../../model/sample-batch.ts';
+import { type HistogramSample, LABELS_OMITTED, type SampleBatch } from '../../../model/sample-batch.ts';
 import { putStale } from '../../../model/stale.ts';
 import { encodeHistogramRows, type HistogramRow, SampleStage } from '../wal/records.ts';
 import type { Wal } from '../wal/wal.ts';
@@ -42,6 +42,8 @@ export interface AppendCounts {
   /** Samples refused because the tenant has as many series as it may; an example of such a series, or ''. */
   tooManySeries: number;
   tooManySeriesExample: string;
+  /** Series sent by their hash alone that are not here (any more): the sender must send their labels. */
+  unknownSeries: number;
   /** Oldest time that has changed; Infinity where nothing has. ms */
   minT: number;
 }
@@ -212,8 +214,12 @@ export class Appender {
 
   private register(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
     const { counts } = this;
-    const max = this.seriesMax(tenant.id);
     const start = batch.labelStart[i] as number;
+    if (start === LABELS_OMITTED) {
+      counts.unknownSeries++;
+      return -1;
+    }
+    const max = this.seriesMax(tenant.id);
     const end = batch.labelEnd[i] as number;
     if (max > 0 && tenant.seriesCount >= max) {
       counts.tooManySeries += samples;
@@ -407,6 +413,7 @@ function newCounts(): AppendCounts {
     invalid: 0,
     tooManySeries: 0,
     tooManySeriesExample: '',
+    unknownSeries: 0,
     minT: Infinity,
   };
 }

@@ -24,7 +24,7 @@ const SLICE_POSTINGS = 200_000;
 /** Series without data in the head since `olderThan` (ms), at most `max`. */
 export function staleRefs(store: HeadStore, olderThan: number, max: number): number[] {
   const refs: number[] = [];
-  const bound = Math.min(olderThan, store.floorT);
+  const bound = Math.min(olderThan, store.droppedT);
   const { pages, end } = store.table;
   for (let p = 0; p < pages.length; p++) {
     const page = pages[p] as SeriesPage;

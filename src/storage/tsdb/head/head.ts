@@ -330,6 +330,7 @@ export class Head implements Part {
 
   private drop(floorT: number, oooFloor: number): void {
     const { store } = this;
+    store.droppedT = floorT;
     store.chunks.drop(floorT);
     store.ooo.drop(oooFloor, ref => this.clearFlag(ref, HAS_OOO));
     store.tombstones.drop(floorT, oooFloor, ref => this.clearFlag(ref, HAS_TOMBSTONE));

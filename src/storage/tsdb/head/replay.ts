@@ -87,6 +87,8 @@ export class Replay {
   nextSegment = 1;
   /** Series declared dead in series.log. */
   readonly dead: number[] = [];
+  /** How many of them have been swept. */
+  private compacted = 0;
   /** Series registered in series.log, dead ones included. */
   registered = 0;
   seriesLogSize = -1;
@@ -112,20 +114,16 @@ export class Replay {
       readSeriesFrame(frame, visitor),
     );
     this.seriesLogSize = size;
-    compactDead(this.store, this.dead);
+    this.compactDead();
     this.store.ooo.startAt(this.store.oooFloor);
     this.store.inOrderMinT = this.store.floorT;
+    this.store.droppedT = this.store.floorT;
     this.report.series = this.store.table.count;
   }
 
   private seriesVisitor(): SeriesLogVisitor {
     const { store, dead } = this;
     const { index, table } = store;
-    let uncompacted = 0;
-    const compact = () => {
-      compactDead(store, dead.slice(uncompacted));
-      uncompacted = dead.length;
-    };
     return {
       tenant: (number, name) => {
         if (number !== index.tenants.length || index.tenant(name) !== undefined) {
@@ -138,7 +136,7 @@ export class Replay {
         if (tenant === undefined) throw new CorruptRecordError(`pair ${id} of unknown tenant ${tenantIndex}`);
         if (index.restorePair(tenant, id, name, value)) return;
         // The live head had swept dead series before it gave out this id.
-        compact();
+        this.compactDead();
         if (!index.restorePair(tenant, id, name, value)) throw new CorruptRecordError(`pair ${id} exists`);
       },
       series: (ref, hash, tenantIndex, pairs, count) => {
@@ -154,7 +152,7 @@ export class Replay {
             throw new CorruptRecordError(`series ${ref} with unknown pair ${pair}`);
           }
         }
-        if (ref < table.end && uncompacted < dead.length) compact();
+        if (ref < table.end) this.compactDead();
         table.add(ref, hash, 0, tenantIndex, index.addSeries(tenant, ref, pairs, count));
       },
       dead: ref => {
@@ -171,6 +169,13 @@ export class Replay {
         store.oooFloor = oooFirst;
       },
     };
+  }
+
+  /** Sweeps the dead that have not been yet: their refs and pairs may come again in the log. */
+  private compactDead(): void {
+    if (this.compacted === this.dead.length) return;
+    compactDead(this.store, this.dead.slice(this.compacted));
+    this.compacted = this.dead.length;
   }
 
   private addTombstone(ref: number, tombstone: Tombstone): void {

@@ -40,6 +40,8 @@ export class HeadStore {
   readonly histogramTails = new HistogramTails();
   /** In-order samples below this are in blocks (or nowhere) and no longer count. */
   floorT = 0;
+  /** In-order samples below this have been let go of: no open selection may still want them. <= floorT */
+  droppedT = 0;
   /** Out-of-order rows below this are in blocks. */
   oooFloor = 0;
   /** Samples below this are not taken in order: a flush is reading what lies before. >= floorT */

@@ -1,0 +1,110 @@
+/**
+ * The IngestService of one worker: picks the decoder by protocol, feeds the sink, and words the answer as the
+ * protocol's own receivers do.
+ *
+ * Remote write answers 204 when everything was stored; 400 when some rows never can be (the rest is stored, a retry would
+ * fail the same way); 503 when nothing may be acknowledged now. Which rows were refused, why and what to do stands in the body.
+ */
+import type { IngestRequest, IngestResponse, IngestService } from '../contracts/ingest-service.ts';
+import type { AppendResult, Rejection, SampleSink } from '../contracts/sample-sink.ts';
+import type { IdentityHasher } from '../lib/identity-hash.ts';
+import type { IngestKernel } from '../lib/kernel/kernel.ts';
+import { type DecodedWrite, decodeWriteRequest, WriteDecodeError } from './remote-write/decode.ts';
+import { decodeWriteRequestV2 } from './remote-write/decode-v2.ts';
+import { importStream } from './stream-import.ts';
+
+export interface IngestServiceDeps {
+  kernel: IngestKernel;
+  hasher: IdentityHasher;
+  sink: SampleSink;
+  /** ms since the epoch. */
+  now(): number;
+  /** An error that no client caused. */
+  onInternalError(error: Error): void;
+}
+
+/** Seconds after which a sender may come back when the disk is full or the process is draining. */
+const RETRY_AFTER_S = 5;
+
+export function createIngestService(deps: IngestServiceDeps): IngestService {
+  return {
+    async ingest(request, body) {
+      if (request.protocol === 'remote-write') return ingestRemoteWrite(deps, request, body);
+      return answering(deps, () => importStream(deps, request, oneChunk(body)));
+    },
+    ingestStream(request, body) {
+      return answering(deps, () => importStream(deps, request, body));
+    },
+  };
+}
+
+async function ingestRemoteWrite(
+  deps: IngestServiceDeps,
+  request: IngestRequest,
+  body: Uint8Array,
+): Promise<IngestResponse> {
+  const v2 = isVersion2(request);
+  return answering(deps, async () => {
+    const seed = deps.hasher.tenantSeed(request.tenant);
+    const decode: typeof decodeWriteRequest = v2 ? decodeWriteRequestV2 : decodeWriteRequest;
+    const decodeAgain = (): DecodedWrite => decode(body, request.contentEncoding, seed, deps.kernel);
+    const decoded = decodeAgain();
+    const stored = await deps.sink.append(request.tenant, decoded.batch, () => decodeAgain().batch);
+    release(body);
+    const headers: Record<string, string> = v2 ? writtenHeaders(stored) : {};
+    const rejected = [...decoded.rejected, ...stored.rejected];
+    if (rejected.length === 0) return { status: 204, headers, body: '' };
+    return { status: 400, headers, body: describeRejections(rejected, stored) };
+  });
+}
+
+/** Gives the body's memory back now: waiting for the collector, a fast sender's bodies pile up. */
+function release(body: Uint8Array): void {
+  const { buffer } = body;
+  if (buffer instanceof ArrayBuffer && body.byteLength === buffer.byteLength) buffer.transfer(0);
+}
+
+/** Runs one request and turns whatever it throws into the status its sender understands. */
+async function answering(deps: IngestServiceDeps, work: () => Promise<IngestResponse>): Promise<IngestResponse> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    if (error instanceof WriteDecodeError) {
+      const status = error.tooLarge ? 413 : error.unsupported ? 415 : 400;
+      return { status, headers: {}, body: `${error.message}\n` };
+    }
+    // By name: the error may have crossed a thread.
+    if (error.name === 'StorageFullError' || error.name === 'ShuttingDownError') {
+      return { status: 503, headers: { 'retry-after': String(RETRY_AFTER_S) }, body: `${error.message}\n` };
+    }
+    deps.onInternalError(error);
+    return {
+      status: 500,
+      headers: {},
+      body: 'internal error; the log says more. Nothing of this request is acknowledged\n',
+    };
+  }
+}
+
+/** `application/x-protobuf;proto=io.prometheus.write.v2.Request`, as the 2.0 specification negotiates it. */
+function isVersion2(request: IngestRequest): boolean {
+  return /;\s*proto\s*=\s*"?io\.prometheus\.write\.v2\.request"?\s*(;|$)/i.test(request.contentType);
+}
+
+function writtenHeaders(stored: AppendResult): Record<string, string> {
+  return {
+    'x-prometheus-remote-write-samples-written': String(stored.samples),
+    'x-prometheus-remote-write-histograms-written': String(stored.histograms),
+    'x-prometheus-remote-write-exemplars-written': String(stored.exemplars),
+  };
+}
+
+export function describeRejections(rejected: readonly Rejection[], stored: AppendResult): string {
+  const lines = rejected.map(r => `${r.count} refused, ${r.reason}: ${r.example}`);
+  return `${lines.join('\n')}\nstored: ${stored.samples} samples, ${stored.histograms} histograms, ${stored.exemplars} exemplars\n`;
+}
+
+async function* oneChunk(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield body;
+}

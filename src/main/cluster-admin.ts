@@ -1,0 +1,103 @@
+/** Administration over all shards: each is asked, and the answers become one. */
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NamedCount, ReplayStatus, TsdbAdmin, TsdbStatus } from '../contracts/admin.ts';
+import { FORMAT_FILE } from '../storage/data-dir.ts';
+import type { EngineOptions } from './ports.ts';
+import type { ShardHandle } from './shard-link.ts';
+
+export interface ClusterAdmin {
+  tsdb: TsdbAdmin & { flush(): Promise<void> };
+  corruptions(): number;
+}
+
+export function clusterAdmin(shards: readonly ShardHandle[], options: EngineOptions): ClusterAdmin {
+  const all = <T>(ask: (shard: ShardHandle['admin']) => Promise<T>): Promise<T[]> =>
+    Promise.all(shards.map(s => ask(s.admin)));
+  const done: ReplayStatus = { first: 0, last: 0, current: 0, state: 'done' };
+  return {
+    tsdb: {
+      status: async (tenant, limit) => mergeStatus(await all(a => a.status(tenant, limit)), limit),
+      blocks: async tenant => (await all(a => a.blocks(tenant))).flat().sort((a, b) => a.minTimeMs - b.minTimeMs),
+      replay: () => done,
+      deleteSeries: async (tenant, matcherSets, minT, maxT) => {
+        await all(a => a.deleteSeries({ tenant, matcherSets, minT, maxT }));
+      },
+      cleanTombstones: async () => {
+        await all(a => a.cleanTombstones());
+      },
+      snapshot: ({ skipHead }) => snapshot(shards, options, skipHead),
+      flush: async () => {
+        await all(a => a.flush());
+      },
+    },
+    corruptions: () => 0,
+  };
+}
+
+/** A folder that can be started from as it is: `--data-dir snapshots/NAME`. */
+async function snapshot(shards: readonly ShardHandle[], options: EngineOptions, skipHead: boolean): Promise<string> {
+  const stamp = new Date(options.clock.now()).toISOString().replace(/[-:]/g, '').replace(/\.\d+/, '');
+  const name = `${stamp}-${randomBytes(4).toString('hex')}`;
+  const folder = join(options.dataDir, 'snapshots', name);
+  const unfinished = `${folder}.tmp`;
+  try {
+    for (let i = 0; i < shards.length; i++) {
+      await mkdir(join(unfinished, 'tsdb', `shard-${String(i).padStart(3, '0')}`), { recursive: true });
+    }
+    await copyFile(join(options.dataDir, FORMAT_FILE), join(unfinished, FORMAT_FILE));
+    await Promise.all(
+      shards.map((s, i) => s.admin.snapshot(join(unfinished, 'tsdb', `shard-${String(i).padStart(3, '0')}`), skipHead)),
+    );
+    await rename(unfinished, folder);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+  return name;
+}
+
+/** Series live in one shard each, so counts add up; a label's values may stand in several, so theirs are at least the largest. */
+function mergeStatus(parts: readonly TsdbStatus[], limit: number): TsdbStatus {
+  const sum = (pick: (s: TsdbStatus) => number): number => parts.reduce((total, s) => total + pick(s), 0);
+  return {
+    numSeries: sum(s => s.numSeries),
+    numLabelPairs: Math.max(...parts.map(s => s.numLabelPairs)),
+    chunkCount: sum(s => s.chunkCount),
+    minTimeMs: Math.min(...parts.map(s => s.minTimeMs)),
+    maxTimeMs: Math.max(...parts.map(s => s.maxTimeMs)),
+    seriesCountByMetricName: top(
+      parts.map(s => s.seriesCountByMetricName),
+      limit,
+      (a, b) => a + b,
+    ),
+    labelValueCountByLabelName: top(
+      parts.map(s => s.labelValueCountByLabelName),
+      limit,
+      Math.max,
+    ),
+    memoryInBytesByLabelName: top(
+      parts.map(s => s.memoryInBytesByLabelName),
+      limit,
+      (a, b) => a + b,
+    ),
+    seriesCountByLabelValuePair: top(
+      parts.map(s => s.seriesCountByLabelValuePair),
+      limit,
+      (a, b) => a + b,
+    ),
+  };
+}
+
+function top(lists: readonly NamedCount[][], limit: number, combine: (a: number, b: number) => number): NamedCount[] {
+  const byName = new Map<string, number>();
+  for (const { name, value } of lists.flat()) {
+    const known = byName.get(name);
+    byName.set(name, known === undefined ? value : combine(known, value));
+  }
+  return [...byName]
+    .map(([name, value]) => ({ name, value }))
+    .sort((a, b) => b.value - a.value || (a.name < b.name ? -1 : 1))
+    .slice(0, limit);
+}

@@ -1,0 +1,187 @@
+/**
+ * ShardRuntime: everything one shard thread runs, put together: its storage, the decoders, the exchange with the other
+ * shards, and a query engine over all of them.
+ *
+ * Any shard can take any request: a body is decoded where it lands and its rows go to their shards; a query is coordinated
+ * and encoded where it lands and its leaves are evaluated in all shards. Runs in a worker (main/worker.ts), or in the main
+ * thread of a test.
+ */
+
+import { DEFAULT_HANDLER_OPTIONS } from '../api/prometheus/handler-context.ts';
+import { createPrometheusQueryHandler } from '../api/prometheus/query-handler.ts';
+import { rawStreamOfLeafSource } from '../api/prometheus/raw-stream.ts';
+import type { Config } from '../config/schema.ts';
+import type { IngestService } from '../contracts/ingest-service.ts';
+import type { QueryService } from '../contracts/query-service.ts';
+import type { SampleSink } from '../contracts/sample-sink.ts';
+import { createIngestService } from '../ingest/ingest-service.ts';
+import { systemClock } from '../lib/clock.ts';
+import { IdentityHasher } from '../lib/identity-hash.ts';
+import { createKernel } from '../lib/kernel/kernel.ts';
+import { errorText, type Logger } from '../lib/log.ts';
+import { type FamilySnapshot, LATENCY_BUCKETS, MetricsRegistry } from '../lib/metrics.ts';
+import { DEFAULT_QUERY_LIMITS } from '../query/limits/query-limits.ts';
+import { createPromqlEngine } from '../query/promql/engine.ts';
+import { createLocalLeafSource } from '../query/promql/leaf.ts';
+import { createShardedLeafSource } from '../query/promql/leaf-merge.ts';
+import { DEFAULT_FEATURES } from '../query/promql/parser.ts';
+import { SharedChangeFeed } from '../storage/tsdb/change-feed.ts';
+import { TsdbShard } from '../storage/tsdb/shard.ts';
+import { ShardExchange } from './shard-exchange.ts';
+import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
+import { ShardedSource } from './sharded-source.ts';
+
+export interface RuntimeOptions {
+  index: number;
+  count: number;
+  /** The shard's own folder. */
+  dir: string;
+  identitySecret: Uint8Array;
+  storage: Config['storage'];
+  query: Config['query'];
+  changeMemory: SharedArrayBuffer;
+  log: Logger;
+}
+
+/** Bytes of result cache per shard thread: a day of a busy dashboard. */
+const RESULT_CACHE_BYTES = 64 * 1024 * 1024;
+/** The fresh end of a cached result is asked anew: late scrapes and remote writers arrive in this time. ms. */
+const FRESH_MS = 60_000;
+
+export class ShardRuntime {
+  readonly own: ShardHandle;
+  readonly shard: TsdbShard;
+  readonly sink: SampleSink;
+  readonly ingest: IngestService;
+  readonly query: QueryService;
+  private readonly metrics: MetricsRegistry;
+
+  private constructor(
+    options: RuntimeOptions,
+    shard: TsdbShard,
+    metrics: MetricsRegistry,
+    peers: (ShardHandle | null)[],
+  ) {
+    this.shard = shard;
+    this.metrics = metrics;
+    const { log } = options;
+    this.own = localHandle({ shard, leaves: createLocalLeafSource(shard), index: shard, admin: adminOf(shard) });
+    const all = peers.map(peer => peer ?? this.own);
+    this.sink = new ShardExchange(options.index, shard, peers);
+    this.ingest = createIngestService({
+      kernel: createKernel(),
+      hasher: new IdentityHasher(options.identitySecret),
+      sink: this.sink,
+      now: () => systemClock.now(),
+      onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
+    });
+    const leaves = createShardedLeafSource(all);
+    const { query } = options;
+    const slow = metrics.counter('sightline_slow_queries_total', 'Queries slower than query.slow_after.');
+    const handler = createPrometheusQueryHandler({
+      ...DEFAULT_HANDLER_OPTIONS,
+      engine: createPromqlEngine({
+        source: leaves,
+        lookbackMs: query.lookback_delta,
+        defaultSubqueryStepMs: 60_000,
+        maxSamples: query.max_samples,
+        features: { ...DEFAULT_FEATURES, delayedNameRemoval: false, startTimestamps: false, typeAndUnitLabels: false },
+      }),
+      index: new ShardedSource(all.map(h => h.index)),
+      raw: rawStreamOfLeafSource(leaves),
+      changes: new SharedChangeFeed(options.changeMemory, options.count),
+      cache: { bytesMax: RESULT_CACHE_BYTES, freshMs: FRESH_MS },
+      clock: systemClock,
+      features: DEFAULT_FEATURES,
+      lookbackMs: query.lookback_delta,
+      limitsOf: () => ({ ...DEFAULT_QUERY_LIMITS, timeoutMs: query.timeout, concurrency: query.max_concurrent }),
+      idPrefix: `${options.index}-`,
+      slowQueryMs: query.slow_after,
+      onSlowQuery: q => {
+        slow.inc();
+        log.warn({ ...q }, 'slow query');
+      },
+      onInternalError: (error, request) =>
+        log.error(
+          { error: errorText(error), endpoint: request.endpoint, params: request.params.slice(0, 2000) },
+          'query failed',
+        ),
+    });
+    this.query = timed(handler, metrics);
+  }
+
+  /**
+   * Opens the shard's folder and replays it. `peers` are the other shards by index, null in the own place; they need not
+   * answer yet.
+   */
+  static async open(options: RuntimeOptions, peers: (ShardHandle | null)[]): Promise<ShardRuntime> {
+    const metrics = new MetricsRegistry();
+    const { storage } = options;
+    const shard = await TsdbShard.open({
+      dir: options.dir,
+      shardIndex: options.index,
+      clock: systemClock,
+      log: options.log,
+      metrics,
+      changes: new SharedChangeFeed(options.changeMemory, options.count),
+      walSync: storage.wal.sync,
+      walSyncIntervalMs: storage.wal.sync_interval,
+      retention: {
+        rawMs: storage.retention.raw,
+        minuteMs: storage.retention['1m'],
+        hourMs: storage.retention['1h'],
+        maxBytes: Math.floor((storage.retention.size ?? 0) / options.count),
+      },
+      downsample: {
+        minuteAfterMs: storage.downsample['1m'] === 0 ? null : storage.downsample['1m'],
+        hourAfterMs: storage.downsample['1h'] === 0 ? null : storage.downsample['1h'],
+      },
+    });
+    shard.startUpkeep();
+    return new ShardRuntime(options, shard, metrics, peers);
+  }
+
+  metricsSnapshot(): FamilySnapshot[] {
+    return this.metrics.snapshot();
+  }
+
+  async close(): Promise<void> {
+    await this.shard.close();
+  }
+}
+
+function adminOf(shard: TsdbShard): ShardAdmin {
+  return {
+    status: async (tenant, limit) => shard.status(tenant, limit),
+    blocks: async tenant => shard.blockStatus(tenant),
+    deleteSeries: ({ tenant, matcherSets, minT, maxT }) => shard.deleteSeries(tenant, matcherSets, minT, maxT),
+    cleanTombstones: () => shard.cleanTombstones(),
+    snapshot: (folder, skipHead) => shard.snapshot(folder, skipHead),
+    flush: () => shard.upkeep.flushAll(),
+  };
+}
+
+/** Counts queries and their time by endpoint and status. */
+function timed(service: QueryService, metrics: MetricsRegistry): QueryService {
+  const seconds = metrics.histogram(
+    'sightline_query_duration_seconds',
+    'Time from the arrival of a query to its first byte.',
+    LATENCY_BUCKETS,
+    ['endpoint'],
+  );
+  const total = metrics.counter('sightline_queries_total', 'Queries by endpoint and HTTP status.', [
+    'endpoint',
+    'status',
+  ]);
+  return {
+    async handle(request, signal) {
+      const began = performance.now();
+      const response = await service.handle(request, signal);
+      seconds.labels(request.endpoint).observe((performance.now() - began) / 1000);
+      total.labels(request.endpoint, String(response.status)).inc();
+      return response;
+    },
+    activeQueries: tenant => service.activeQueries(tenant),
+    cancelQuery: (tenant, id) => service.cancelQuery(tenant, id),
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * The entry of a shard's worker thread: opens the runtime, serves the main thread and the other shards.
+ *
+ * Peers connect before the shard is open; their calls wait for it.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { Config } from '../config/schema.ts';
+import type { IngestRequest } from '../contracts/ingest-service.ts';
+import { createLogger, type LogLevel } from '../lib/log.ts';
+import { type RpcHandlers, RpcPort } from '../lib/rpc.ts';
+import type { SampleBatch } from '../model/sample-batch.ts';
+import type { TenantId } from '../model/tenant.ts';
+import { queryHandlers } from './query-link.ts';
+import { type ShardHandle, shardHandle, shardHandlers } from './shard-link.ts';
+import { ShardRuntime } from './shard-runtime.ts';
+import { IngestUploads } from './upload-link.ts';
+
+export interface WorkerData {
+  index: number;
+  count: number;
+  dir: string;
+  identitySecret: Uint8Array;
+  storage: Config['storage'];
+  query: Config['query'];
+  changeMemory: SharedArrayBuffer;
+  logLevel: LogLevel;
+  /** By shard index; null in the own place. */
+  peers: (MessagePort | null)[];
+}
+
+if (parentPort === null) throw new Error('BUG: main/worker.ts runs only as a worker thread');
+await run(parentPort, workerData as WorkerData);
+
+async function run(main: MessagePort, data: WorkerData): Promise<void> {
+  const log = createLogger({ level: data.logLevel }).child({ part: 'shard', shard: data.index });
+  let opened: (runtime: ShardRuntime) => void = () => {};
+  const runtime = new Promise<ShardRuntime>(resolve => {
+    opened = resolve;
+  });
+  const peers = data.peers.map((port): ShardHandle | null => {
+    if (port === null) return null;
+    return shardHandle(
+      new RpcPort(
+        port,
+        later(async () => shardHandlers((await runtime).own)),
+      ),
+    );
+  });
+  const handlers = later(async () => mainHandlers(await runtime));
+  // Rejects with what is wrong with the folder; the main thread then ends the start.
+  const open = async (): Promise<void> => opened(await ShardRuntime.open({ ...data, log }, peers));
+  new RpcPort(main, new Proxy(handlers, { get: (all, method: string) => (method === 'open' ? open : all[method]) }));
+}
+
+function mainHandlers(runtime: ShardRuntime): RpcHandlers {
+  const uploads = new IngestUploads(runtime.ingest);
+  const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
+    append: (a: { tenant: TenantId; batch: SampleBatch }) => runtime.sink.append(a.tenant, a.batch),
+    ingest: (a: { request: IngestRequest; body: Uint8Array }) => runtime.ingest.ingest(a.request, a.body),
+    metrics: () => runtime.metricsSnapshot(),
+    close: () => runtime.close(),
+  };
+  return {
+    ...shardHandlers(runtime.own),
+    ...queryHandlers(runtime.query),
+    ...uploads.handlers(),
+    ...(handlers as RpcHandlers),
+  };
+}
+
+/** Handlers that are made when the first call comes, once the runtime is there. */
+function later(make: () => Promise<RpcHandlers>): RpcHandlers {
+  let made: Promise<RpcHandlers> | null = null;
+  return new Proxy({} as RpcHandlers, {
+    get: (_target, method: string) => async (args: unknown, signal: AbortSignal) => {
+      made ??= make();
+      const handler = (await made)[method];
+      if (handler === undefined) throw new Error(`BUG: no rpc handler called ${method}`);
+      return handler(args, signal);
+    },
+    has: () => true,
+  });
+}

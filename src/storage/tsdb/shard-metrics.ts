@@ -1,0 +1,52 @@
+/** Own metrics of a shard: what was appended, what is kept, what the upkeep does. Summed over shards by whoever reads them. */
+import type { Counter, MetricsRegistry } from '../../lib/metrics.ts';
+import type { AppendCounts } from './head/appender.ts';
+import type { TsdbShard } from './shard.ts';
+
+export interface ShardMetrics {
+  upkeepFailures: Counter;
+  count(counts: AppendCounts, exemplars: number): void;
+}
+
+export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): ShardMetrics {
+  const samples = registry.counter('sightline_tsdb_samples_appended_total', 'Samples stored, histograms included.');
+  const outOfOrder = registry.counter(
+    'sightline_tsdb_out_of_order_samples_total',
+    'Samples stored that came late or were a second value for their time.',
+  );
+  const duplicates = registry.counter('sightline_tsdb_duplicate_samples_total', 'Samples that were there already.');
+  const created = registry.counter('sightline_tsdb_series_created_total', 'Series made in the head.');
+  const rejected = registry.counter('sightline_tsdb_rejected_samples_total', 'Samples refused, by reason.', ['reason']);
+  const exemplarsStored = registry.counter('sightline_tsdb_exemplars_appended_total', 'Exemplars stored.');
+  const series = registry.gauge('sightline_tsdb_head_series', 'Series in the head.');
+  const memory = registry.gauge('sightline_tsdb_head_memory_bytes', 'Memory of the head by kind.', ['kind']);
+  const wal = registry.gauge('sightline_tsdb_wal_bytes', 'Bytes in the write-ahead log.');
+  const chunkFiles = registry.gauge('sightline_tsdb_chunk_file_bytes', 'Bytes of sealed chunks of the head on disk.');
+  const blockCount = registry.gauge('sightline_tsdb_blocks', 'Blocks on disk.');
+  const blockBytes = registry.gauge('sightline_tsdb_block_bytes', 'Bytes of blocks on disk.');
+  const damaged = registry.gauge('sightline_tsdb_quarantined_files', 'Damaged files moved aside since the start.');
+  const tooMany = rejected.labels('too_many_series');
+  const invalid = rejected.labels('invalid');
+  registry.onCollect(() => {
+    const stats = shard.head.stats();
+    series.set(stats.series);
+    for (const [kind, bytes] of Object.entries(stats.memory)) memory.labels(kind).set(bytes);
+    wal.set(stats.walBytes);
+    chunkFiles.set(stats.chunkFileBytes);
+    blockCount.set(shard.blocks.all().length);
+    blockBytes.set(shard.blocks.bytes);
+    damaged.set(shard.blocks.quarantined.length + shard.head.report.damage.length);
+  });
+  return {
+    upkeepFailures: registry.counter('sightline_tsdb_upkeep_failures_total', 'Rounds of upkeep that failed.'),
+    count(counts, exemplars) {
+      samples.inc(counts.samples + counts.histograms);
+      if (counts.outOfOrder > 0) outOfOrder.inc(counts.outOfOrder);
+      if (counts.duplicates > 0) duplicates.inc(counts.duplicates);
+      if (counts.newSeries > 0) created.inc(counts.newSeries);
+      if (counts.tooManySeries > 0) tooMany.inc(counts.tooManySeries);
+      if (counts.invalid > 0) invalid.inc(counts.invalid);
+      if (exemplars > 0) exemplarsStored.inc(exemplars);
+    },
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * TsdbShard: the metrics storage of one shard: head, blocks, exemplars, metadata, and their upkeep.
+ *
+ * Appending is synchronous and durable against kill -9 on return. Everything that takes long (flushes, merges,
+ * downsampling, expiry) runs in slices between requests, one job at a time (upkeep.ts).
+ */
+import { existsSync } from 'node:fs';
+import { copyFile, link, mkdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
+import type { AppendResult, Rejection } from '../../contracts/sample-sink.ts';
+import type { Clock, Timer } from '../../lib/clock.ts';
+import { errorText, type Logger } from '../../lib/log.ts';
+import type { MetricsRegistry } from '../../lib/metrics.ts';
+import type { Matcher } from '../../model/matcher.ts';
+import type { SampleBatch } from '../../model/sample-batch.ts';
+import type { TenantId } from '../../model/tenant.ts';
+import { BlockCaches } from './block/cache.ts';
+import { tombstonesPathOf } from './block/reader.ts';
+import { BlockStore } from './block-store.ts';
+import type { SharedChangeFeed } from './change-feed.ts';
+import { ExemplarStore } from './exemplars/exemplar-store.ts';
+import type { AppendCounts } from './head/appender.ts';
+import { Head } from './head/head.ts';
+import { compileMatchers } from './matchers.ts';
+import { MetadataStore } from './metadata/metadata-store.ts';
+import type { DownsamplePolicy, RetentionPolicy } from './plan.ts';
+import { type ShardMetrics, shardMetrics } from './shard-metrics.ts';
+import { ShardSource } from './shard-source.ts';
+import { Upkeep } from './upkeep.ts';
+
+export interface ShardOptions {
+  dir: string;
+  shardIndex: number;
+  clock: Clock;
+  log: Logger;
+  metrics: MetricsRegistry;
+  changes: SharedChangeFeed;
+  walSync: 'always' | 'interval' | 'never';
+  walSyncIntervalMs: number;
+  retention: RetentionPolicy;
+  downsample: DownsamplePolicy;
+  /** Bytes of inflated blocks and of their indexes kept in memory. */
+  blockCacheBytes?: number;
+  /** Bytes of sealed head chunks kept in memory. */
+  chunkCacheBytes?: number;
+}
+
+/** Samples newer than this alter nothing that a result cache would keep. ms. */
+const FRESH_MS = 60_000;
+const UPKEEP_EVERY_MS = 10_000;
+const BLOCK_CACHE_BYTES = 128 * 1024 * 1024;
+const INDEX_CACHE_BYTES = 128 * 1024 * 1024;
+
+export class TsdbShard extends ShardSource {
+  readonly head: Head;
+  readonly blocks: BlockStore;
+  readonly exemplarStore: ExemplarStore;
+  readonly metadataStore: MetadataStore;
+  readonly upkeep: Upkeep;
+  private readonly options: ShardOptions;
+  private readonly metrics: ShardMetrics;
+  private readonly timers: Timer[] = [];
+  private closing = false;
+
+  private constructor(
+    options: ShardOptions,
+    head: Head,
+    blocks: BlockStore,
+    exemplars: ExemplarStore,
+    metadata: MetadataStore,
+  ) {
+    super({ head, blocks, exemplars, metadata });
+    this.options = options;
+    this.head = head;
+    this.blocks = blocks;
+    this.exemplarStore = exemplars;
+    this.metadataStore = metadata;
+    this.upkeep = new Upkeep({
+      dir: options.dir,
+      head,
+      blocks,
+      clock: options.clock,
+      log: options.log,
+      retentionOf: () => options.retention,
+      downsampleOf: () => options.downsample,
+      maxBytes: options.retention.maxBytes,
+      expired: tenant => options.changes.noteAll(options.shardIndex, tenant),
+      dropExemplars: beforeMs => exemplars.expire(beforeMs),
+    });
+    this.metrics = shardMetrics(options.metrics, this);
+  }
+
+  /** Opens the shard's folder and replays what was acknowledged. Throws what the file system says. */
+  static async open(options: ShardOptions): Promise<TsdbShard> {
+    const { dir, log } = options;
+    const caches = new BlockCaches({
+      indexBytesMax: INDEX_CACHE_BYTES,
+      dataBytesMax: options.blockCacheBytes ?? BLOCK_CACHE_BYTES,
+    });
+    const blocks = new BlockStore(dir, caches);
+    for (const q of blocks.quarantined) log.error({ ...q }, 'a corrupt block was moved to quarantine; the rest serves');
+    const began = performance.now();
+    const head = new Head({
+      dir: `${dir}/head`,
+      sync: options.walSync,
+      chunkCacheBytes: options.chunkCacheBytes,
+      log: message => log.warn(message),
+    });
+    log.info({ ...replayFacts(head), ms: Math.round(performance.now() - began) }, 'replayed the head');
+    const exemplars = new ExemplarStore(`${dir}/exemplars`);
+    const metadata = new MetadataStore(`${dir}/metadata`);
+    return new TsdbShard(options, head, blocks, exemplars, metadata);
+  }
+
+  /** Starts the background work: syncs, truncation, flushes, merges, expiry. */
+  startUpkeep(): void {
+    const { clock, walSyncIntervalMs } = this.options;
+    this.repeat(clock, walSyncIntervalMs, () => this.head.maintain());
+    this.repeat(clock, UPKEEP_EVERY_MS, () => this.upkeep.round());
+  }
+
+  /** Runs work every so often, counted from the end of the run before. */
+  private repeat(clock: Clock, everyMs: number, work: () => Promise<void>): void {
+    const timer = { current: clock.after(everyMs, () => void run()) };
+    const run = async (): Promise<void> => {
+      await work().catch(error => this.failed(error));
+      if (!this.closing) timer.current = clock.after(everyMs, () => void run());
+    };
+    this.timers.push({ cancel: () => timer.current.cancel() });
+  }
+
+  private failed(error: unknown): void {
+    this.metrics.upkeepFailures.inc();
+    this.options.log.error({ error: errorText(error) }, 'upkeep failed; it is tried again');
+  }
+
+  appendRows(tenant: TenantId, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult {
+    const chosen = rows === null ? null : rows.subarray(0, count);
+    const counts = this.head.append(tenant, batch, chosen);
+    let exemplars = 0;
+    if (batch.exemplars !== null) exemplars = this.exemplarStore.append(tenant, batch, chosen);
+    if (batch.metadata !== null) this.metadataStore.put(tenant, batch.metadata);
+    if (counts.minT < this.options.clock.now() - FRESH_MS) {
+      this.options.changes.note(this.options.shardIndex, tenant, counts.minT);
+    }
+    this.metrics.count(counts, exemplars);
+    const { samples, histograms, unknownSeries } = counts;
+    return { samples, histograms, exemplars, rejected: rejections(counts), unknownSeries };
+  }
+
+  async deleteSeries(
+    tenant: TenantId,
+    matcherSets: readonly (readonly Matcher[])[],
+    minT: number,
+    maxT: number,
+  ): Promise<void> {
+    await this.upkeep.exclusive(async () => {
+      for (const set of matcherSets) {
+        const matchers = compileMatchers(set);
+        this.head.deleteSamples(tenant, matchers, minT, maxT);
+        for (const block of this.blocks.of(tenant)) block.delete(tenant, matchers, minT, maxT);
+      }
+      this.options.changes.note(this.options.shardIndex, tenant, minT);
+    });
+  }
+
+  status(tenant: TenantId, limit: number): TsdbStatus {
+    const { minT, maxT } = this.head;
+    const chunkCount = this.head.stats().chunkPages;
+    return { ...this.head.cardinality(tenant, limit), chunkCount, minTimeMs: minT, maxTimeMs: maxT };
+  }
+
+  blockStatus(tenant: TenantId): BlockStatus[] {
+    return this.blocks.of(tenant).map(b => ({
+      id: b.meta.ulid,
+      minTimeMs: b.minT,
+      maxTimeMs: b.maxT,
+      samples: b.meta.floatSamples + b.meta.histogramSamples,
+      series: b.meta.series,
+      chunks: b.meta.chunks,
+      bytes: b.bytes,
+      level: b.meta.level,
+      resolutionMs: b.meta.resolutionMs,
+    }));
+  }
+
+  /** Drops deleted samples from disk: rewrites the blocks that have tombstones. */
+  async cleanTombstones(): Promise<void> {
+    await this.upkeep.rewriteDeleted();
+  }
+
+  /** Hard-links (or copies, across devices) all blocks into a shard folder elsewhere, the head flushed first. */
+  async snapshot(folder: string, skipHead: boolean): Promise<void> {
+    await this.upkeep.snapshot(skipHead, async files => {
+      for (const file of files) {
+        const target = join(folder, 'blocks', basename(dirname(file)), basename(file));
+        await mkdir(dirname(target), { recursive: true });
+        for (const [from, to] of [
+          [file, target],
+          [tombstonesPathOf(file), tombstonesPathOf(target)],
+        ] as const) {
+          if (existsSync(from)) await link(from, to).catch(() => copyFile(from, to));
+        }
+      }
+    });
+  }
+
+  /** Ends the background work and closes the files; everything acknowledged is durable when it resolves. */
+  async close(): Promise<void> {
+    this.closing = true;
+    for (const timer of this.timers) timer.cancel();
+    await this.upkeep.stop();
+    await this.head.close();
+    this.exemplarStore.close();
+    this.metadataStore.close();
+    this.blocks.close();
+  }
+}
+
+function rejections(counts: AppendCounts): Rejection[] {
+  const rejected: Rejection[] = [];
+  if (counts.tooManySeries > 0) {
+    rejected.push({ reason: 'too_many_series', count: counts.tooManySeries, example: counts.tooManySeriesExample });
+  }
+  if (counts.invalid > 0) {
+    rejected.push({
+      reason: 'invalid',
+      count: counts.invalid,
+      example: 'a timestamp before 1970 or beyond 2^53 ms, or more histogram buckets than can be kept',
+    });
+  }
+  return rejected;
+}
+
+function replayFacts(head: Head): Record<string, unknown> {
+  const { series, chunkPages, walSegments, samples, outOfOrder, damage } = head.report;
+  return { series, chunkPages, walSegments, samples, outOfOrder, damaged: damage.length };
+}
