@@ -114,6 +114,7 @@ test('a Prometheus file and inline scrape configs join; what has no effect is na
   assert.deepEqual(
     loaded.unsupported.map(u => [u.key, u.line]),
     [
+      ['global.external_labels', 1],
       ['rule_files', 2],
       ['scrape_configs.consul_sd_configs', 7],
     ],

@@ -79,7 +79,13 @@ export class YamlSource {
       throw new ConfigError([{ file, line: 0, column: 0, path: '', message }]);
     }
     // `<<` merges, as in YAML 1.1; doubled keys are the reader's to judge, with their names.
-    const docs = parseAllDocuments(text, { lineCounter: lines, merge: true, uniqueKeys: false, prettyErrors: false });
+    const docs = parseAllDocuments(text, {
+      lineCounter: lines,
+      merge: true,
+      uniqueKeys: false,
+      prettyErrors: false,
+      logLevel: 'error',
+    });
     if (!Array.isArray(docs) || docs.length === 0) return source(null);
     const doc = docs[0] as Document.Parsed;
     const problems = doc.errors.map(error => {

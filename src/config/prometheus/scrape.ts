@@ -55,7 +55,7 @@ export const globalSection = struct(
     rule_query_offset: no(duration),
     query_log_file: no(str),
     scrape_failure_log_file: no(str),
-    external_labels: yes(dict(str)),
+    external_labels: no(dict(str)),
     metric_name_validation_scheme: yes(validationScheme),
     metric_name_escaping_scheme: no(str),
     scrape_native_histograms: no(bool),
