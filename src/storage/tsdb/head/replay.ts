@@ -33,7 +33,7 @@ import {
 import { compactDead } from './gc.ts';
 import { isHistogram } from './histogram-codec.ts';
 import { readSeriesFrame, SERIES_MAGIC, type SeriesLogVisitor } from './series-log.ts';
-import { HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
+import { ALIVE, HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
 import type { HeadStore } from './store.ts';
 import type { Tombstone } from './tombstones.ts';
 
@@ -69,6 +69,8 @@ export function headDirs(root: string): HeadDirs {
 const ROW_GAP_MAX = 1 << 20;
 /** A ref further than this beyond the known ones is not believed. */
 const REF_GAP_MAX = 1 << 26;
+/** As many refs are set aside for lost series at most. */
+const ORPHAN_GAP_MAX = 1 << 24;
 
 export class Replay {
   readonly report: ReplayReport = {
@@ -92,6 +94,7 @@ export class Replay {
   /** Series registered in series.log, dead ones included. */
   registered = 0;
   seriesLogSize = -1;
+  private lastOrphan = -1;
   private readonly store: HeadStore;
   private readonly files: Files;
   private readonly dirs: HeadDirs;
@@ -249,7 +252,7 @@ export class Replay {
   private link(record: ChunkRecord, address: number): void {
     const { store } = this;
     if (!store.table.isAlive(record.ref)) {
-      this.report.orphans++;
+      this.orphan(record.ref);
       return;
     }
     const page = store.table.pages[record.ref >>> PAGE_SHIFT] as SeriesPage;
@@ -287,6 +290,14 @@ export class Replay {
       onProgress(i + 1, numbers.length);
     }
     this.store.segment = this.nextSegment;
+    // Samples of a series that is lost must not become another series' samples at the next start.
+    const { table } = this.store;
+    if (this.lastOrphan < table.end + ORPHAN_GAP_MAX) table.reserve(this.lastOrphan + 1);
+  }
+
+  private orphan(ref: number): void {
+    this.report.orphans++;
+    if (ref > this.lastOrphan) this.lastOrphan = ref;
   }
 
   private readRecord(frame: FrameReader): void {
@@ -316,8 +327,8 @@ export class Replay {
     for (let i = 0; i < stage.n; i++) {
       const ref = refs[i] as number;
       const page = ref < end ? (pages[ref >>> PAGE_SHIFT] as SeriesPage) : NO_PAGE;
-      if (((page.flags[ref & PAGE_MASK] as number) & 1) === 0) {
-        this.report.orphans++;
+      if (((page.flags[ref & PAGE_MASK] as number) & ALIVE) === 0) {
+        this.orphan(ref);
         continue;
       }
       const t = timestamps[i] as number;
@@ -338,7 +349,7 @@ export class Replay {
         this.report.outOfOrder++;
       } else {
         store.ooo.appendNothing(store.segment);
-        this.report.orphans++;
+        this.orphan(ref);
       }
     }
   }
@@ -366,7 +377,7 @@ export class Replay {
       if (skip-- > 0) continue;
       const alive = store.table.isAlive(row.ref);
       if (!alive) {
-        this.report.orphans++;
+        this.orphan(row.ref);
         if (firstRow >= 0) store.ooo.appendNothing(store.segment);
         continue;
       }

@@ -77,6 +77,13 @@ export class SeriesTable {
     }
   }
 
+  /** Refs below `end` are not to be given out as new ones. */
+  reserve(end: number): void {
+    if (end <= this.end) return;
+    this.end = end;
+    while ((end - 1) >>> PAGE_SHIFT >= this.pages.length) this.pages.push(NO_PAGE);
+  }
+
   /** Makes the series; `ref` must be free. */
   add(ref: number, hashes: Uint32Array, at: number, tenant: number, labels: number): void {
     while (ref >>> PAGE_SHIFT >= this.pages.length) this.pages.push(NO_PAGE);
