@@ -36,7 +36,8 @@ export interface TestSeries {
 }
 
 export function seriesOfLoad(command: LoadCommand): TestSeries[] {
-  const out: TestSeries[] = [];
+  // Of two lines for one series in a load the later counts.
+  const byKey = new Map<string, TestSeries>();
   let starts: (number | null)[] | null = null;
   for (const line of command.series) {
     if (/@st$/.test(firstWord(line.text))) {
@@ -55,8 +56,9 @@ export function seriesOfLoad(command: LoadCommand): TestSeries[] {
       else samples.push({ t, value: v.value, ...startTimestamp });
     });
     starts = null;
-    out.push({ labels, samples });
+    byKey.set(labelsKey(labels), { labels, samples });
   }
+  const out = [...byKey.values()];
   if (command.withNhcb) out.push(...customBucketSeries(out));
   return out;
 }
