@@ -14,6 +14,7 @@ import type { Aggregate, Position } from '../ast.ts';
 import { NOTES } from '../functions/notes.ts';
 import { quantileOf } from '../functions/quantile.ts';
 import { finishPartial, Grouping, PartialAggregate, type PartialOp } from '../leaf-aggregate.ts';
+import type { EvalContext } from './context.ts';
 import { isEmptyRow, newRow, presenceOf, putHistogram, type Row } from './value.ts';
 
 export function isPartialOp(op: Aggregate['op']): op is PartialOp {
@@ -26,13 +27,20 @@ interface HistogramGroup {
   metric: string;
 }
 
-export function aggregateRows(e: Aggregate, rows: readonly Row[], steps: number, notes: Annotations): Row[] {
+export async function aggregateRows(
+  ctx: EvalContext,
+  e: Aggregate,
+  rows: readonly Row[],
+  steps: number,
+): Promise<Row[]> {
+  const { notes } = ctx;
   const op = e.op as PartialOp;
   const grouping = new Grouping(e.without, e.grouping);
   const partial = new PartialAggregate(op, steps);
   const dropName: boolean[] = [];
   const histograms: (HistogramGroup | undefined)[] = [];
   for (const row of rows) {
+    if (ctx.due()) await ctx.pause();
     const group = grouping.indexOf(row.labels);
     const labels = grouping.labels[group] as Labels;
     partial.fold(group, labels, row.values, row.present);
@@ -101,13 +109,14 @@ function addHistogramGroups(row: Row, group: HistogramGroup, op: PartialOp, note
 }
 
 /** stddev, stdvar and quantile: functions of all floats of a group at a step. */
-export function aggregateValues(
+export async function aggregateValues(
+  ctx: EvalContext,
   e: Aggregate,
   param: Float64Array | null,
   rows: readonly Row[],
   steps: number,
-  notes: Annotations,
-): Row[] {
+): Promise<Row[]> {
+  const { notes } = ctx;
   if (e.op === 'quantile') noteQuantiles(param as Float64Array, notes, (e.param as NonNullable<typeof e.param>).pos);
   const grouping = new Grouping(e.without, e.grouping);
   const members: Row[][] = [];
@@ -119,24 +128,25 @@ export function aggregateValues(
     if (row.histograms?.some(h => h !== null)) notes.info(NOTES.histogramIgnoredInAggregation(e.op), e.expr.pos);
   }
   const out: Row[] = [];
-  members.forEach((group, index) => {
+  for (const [index, group] of members.entries()) {
     const row = newRow(grouping.labels[index] as Labels, steps);
     row.dropName = group.some(r => r.dropName);
     const scratch = new Float64Array(group.length);
     for (let i = 0; i < steps; i++) {
+      if (ctx.due()) await ctx.pause();
       let n = 0;
       for (const r of group) if (r.present[i] === 1) scratch[n++] = r.values[i] as number;
       if (n === 0) continue;
       row.present[i] = 1;
       if (e.op === 'quantile') {
-        row.values[i] = quantileOf((param as Float64Array)[i] as number, scratch.subarray(0, n));
+        row.values[i] = quantileOf((param as Float64Array)[i] as number, scratch, n);
       } else {
         const variance = varianceOf(scratch, n);
         row.values[i] = e.op === 'stddev' ? Math.sqrt(variance) : variance;
       }
     }
     if (!isEmptyRow(row)) out.push(row);
-  });
+  }
   return out;
 }
 
@@ -168,10 +178,17 @@ function varianceOf(values: Float64Array, n: number): number {
 }
 
 /** count_values: a row per group and distinct value, the value as a label. */
-export function countValues(e: Aggregate, label: string, rows: readonly Row[], steps: number): Row[] {
+export async function countValues(
+  ctx: EvalContext,
+  e: Aggregate,
+  label: string,
+  rows: readonly Row[],
+  steps: number,
+): Promise<Row[]> {
   const grouping = new Grouping(e.without, e.without ? e.grouping : [...e.grouping, label]);
   const out: Row[] = [];
   for (const row of rows) {
+    if (ctx.due()) await ctx.pause();
     const present = presenceOf(row);
     for (let i = 0; i < steps; i++) {
       if (present[i] === 0) continue;

@@ -12,6 +12,7 @@ import { matchLabels, Signatures } from '../../shared/matching.ts';
 import { seriesText } from '../../shared/series-text.ts';
 import type { Annotations } from '../annotations.ts';
 import type { Binary, VectorMatching } from '../ast.ts';
+import type { EvalContext } from './context.ts';
 import { arithmetic, binarySample, changesMetric, compare, isComparison, type SampleResult } from './operators.ts';
 import {
   clearStep,
@@ -39,14 +40,13 @@ interface Sides {
   delayedNames: boolean;
 }
 
-export function vectorVector(
+export async function vectorVector(
+  ctx: EvalContext,
   e: Binary,
   left: Row[],
   right: Row[],
   steps: number,
-  notes: Annotations,
-  delayedNames: boolean,
-): Row[] {
+): Promise<Row[]> {
   const matching = e.matching as VectorMatching;
   const swapped = matching.card === 'one-to-many';
   const [many, one] = swapped ? [right, left] : [left, right];
@@ -62,12 +62,13 @@ export function vectorVector(
     manyBySignature: group(many, signatures),
     oneBySignature: group(one, signatures),
     steps,
-    notes,
-    delayedNames,
+    notes: ctx.notes,
+    delayedNames: ctx.delayedNames,
   };
   checkOneSide(sides);
   const out: Row[] = [];
   for (let s = 0; s < signatures.count; s++) {
+    if (ctx.due()) await ctx.pause();
     const manyRows = sides.manyBySignature[s] ?? [];
     const oneRows = sides.oneBySignature[s] ?? [];
     if (matching.card === 'one-to-one' && manyRows.length > 1) checkOneToOne(sides, manyRows, oneRows);

@@ -55,8 +55,12 @@ export class EvalContext {
     if (this.live > this.settings.maxSamples) throw tooManySamples(this.settings.maxSamples);
   }
 
-  /** Gives the event loop a turn where one is due; call it between rows of long loops. */
-  async breathe(): Promise<void> {
-    if (this.slice.due()) await this.slice.pause(this.settings.signal);
+  /** A turn of the event loop is due. Ask between rows or steps of loops that may take long, then await `pause`. */
+  due(): boolean {
+    return this.slice.due();
+  }
+
+  async pause(): Promise<void> {
+    await this.slice.pause(this.settings.signal);
   }
 }

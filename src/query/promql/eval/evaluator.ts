@@ -138,7 +138,7 @@ export class Evaluator {
     ctx.replace(0, countPoints(rows));
     if (aggregate !== null && isPartialOp(aggregate.op)) {
       if (result.declined === true) {
-        return vectorOf(aggregateRows(aggregate, rows, grid.steps, ctx.notes));
+        return vectorOf(await aggregateRows(ctx, aggregate, rows, grid.steps));
       }
       for (const row of result.rows) finishPartial(aggregate.op, row);
       return vectorOf(rows.filter(r => !isEmptyRow(r)));
@@ -183,19 +183,19 @@ export class Evaluator {
     if (left.kind === 'scalar' && right.kind === 'scalar') {
       return { kind: 'scalar', values: scalarScalar(e, left.values, right.values) };
     }
-    await this.ctx.breathe();
     const before =
       (left.kind === 'vector' ? countPoints(left.rows) : 0) + (right.kind === 'vector' ? countPoints(right.rows) : 0);
-    const rows = this.binaryRows(e, left, right, grid.steps);
+    const rows = await this.binaryRows(e, left, right, grid.steps);
     const ordered = left.kind === 'vector' && left.ordered && (right.kind === 'scalar' || isSetOperator(e.op));
     return this.finish(vectorOf(mergeSameLabels(rows), ordered), before);
   }
 
-  private binaryRows(e: Binary, left: Value, right: Value, steps: number): Row[] {
+  private async binaryRows(e: Binary, left: Value, right: Value, steps: number): Promise<Row[]> {
     const { notes, delayedNames } = this.ctx;
+    if (this.ctx.due()) await this.ctx.pause();
     if (left.kind === 'vector' && right.kind === 'vector') {
       if (isSetOperator(e.op)) return setOperation(e, left.rows, right.rows, steps);
-      return vectorVector(e, left.rows, right.rows, steps, notes, delayedNames);
+      return vectorVector(this.ctx, e, left.rows, right.rows, steps);
     }
     if (left.kind === 'vector' && right.kind === 'scalar') {
       return vectorScalar(e, left.rows, right.values, false, notes, delayedNames);
@@ -216,29 +216,28 @@ export class Evaluator {
     }
     const param = e.param === null || e.op === 'count_values' ? null : await this.evalScalar(e.param, grid);
     const input = await this.evalVector(e.expr, grid);
-    await this.ctx.breathe();
     const before = countPoints(input.rows);
-    const rows = this.aggregate(e, param, input.rows, grid.steps);
+    const rows = await this.aggregate(e, param, input.rows, grid.steps);
     const ordered = (e.op === 'topk' || e.op === 'bottomk') && grid.steps === 1;
     return this.finish(vectorOf(rows, ordered), before);
   }
 
-  private aggregate(e: Aggregate, param: Float64Array | null, rows: Row[], steps: number): Row[] {
-    const { notes } = this.ctx;
+  private aggregate(e: Aggregate, param: Float64Array | null, rows: Row[], steps: number): Promise<Row[]> {
+    const { ctx } = this;
     switch (e.op) {
       case 'topk':
       case 'bottomk':
       case 'limitk':
       case 'limit_ratio':
-        return selectRows(e, param as Float64Array, rows, steps, notes);
+        return selectRows(ctx, e, param as Float64Array, rows, steps);
       case 'stddev':
       case 'stdvar':
       case 'quantile':
-        return aggregateValues(e, param, rows, steps, notes);
+        return aggregateValues(ctx, e, param, rows, steps);
       case 'count_values':
-        return countValues(e, this.valueLabel(e), rows, steps);
+        return countValues(ctx, e, this.valueLabel(e), rows, steps);
       default:
-        return aggregateRows(e, rows, steps, notes);
+        return aggregateRows(ctx, e, rows, steps);
     }
   }
 

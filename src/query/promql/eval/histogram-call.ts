@@ -61,9 +61,16 @@ function families(ev: Evaluator, rows: readonly Row[], pos: Position): Family[] 
   return out;
 }
 
-function compute(ev: Evaluator, list: readonly Family[], grid: Grid, pos: Position, c: Computation): Row[] {
+async function compute(
+  ev: Evaluator,
+  list: readonly Family[],
+  grid: Grid,
+  pos: Position,
+  c: Computation,
+): Promise<Row[]> {
   const out: Row[] = [];
   for (const f of list) {
+    if (ev.ctx.due()) await ev.ctx.pause();
     const row = newRow(f.labels, grid.steps);
     row.dropName = f.dropName;
     for (let i = 0; i < grid.steps; i++) {
@@ -118,7 +125,7 @@ export async function histogramQuantileCall(ev: Evaluator, e: Call, grid: Grid):
   const [qPos, vectorPos] = [arg(e, 0).pos, arg(e, 1).pos];
   noteQuantiles(ev, q, qPos);
   const list = families(ev, input.rows, vectorPos);
-  const rows = compute(ev, list, grid, vectorPos, quantileComputation(ev, q, grid, vectorPos));
+  const rows = await compute(ev, list, grid, vectorPos, quantileComputation(ev, q, grid, vectorPos));
   return ev.finish(vectorOf(ev.dropNames(rows)), before);
 }
 
@@ -133,7 +140,7 @@ export async function histogramQuantilesCall(ev: Evaluator, e: Call, grid: Grid)
     const expr = e.args[k] as Expr;
     const q = await ev.evalScalar(expr, grid);
     noteQuantiles(ev, q, expr.pos);
-    const computed = compute(ev, list, grid, pos, quantileComputation(ev, q, grid, pos));
+    const computed = await compute(ev, list, grid, pos, quantileComputation(ev, q, grid, pos));
     for (const row of computed) rows.push(...splitByQuantile(row, label, q));
   }
   return ev.finish(vectorOf(ev.dropNames(rows)), before);
@@ -170,7 +177,7 @@ export async function histogramFractionCall(ev: Evaluator, e: Call, grid: Grid):
   const before = countPoints(input.rows);
   const pos = arg(e, 2).pos;
   const list = families(ev, input.rows, pos);
-  const rows = compute(ev, list, grid, pos, {
+  const rows = await compute(ev, list, grid, pos, {
     native(h, f, step) {
       const [from, to] = [lower[step] as number, upper[step] as number];
       if (h.sum !== h.sum && h.count !== 0 && from < to)

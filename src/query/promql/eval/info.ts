@@ -47,7 +47,7 @@ export async function evalInfo(ev: Evaluator, e: Call, grid: Grid): Promise<Valu
   const out: Row[] = [];
   const index = new InfoIndex(info, dataMatchers);
   for (const row of base) {
-    await ev.ctx.breathe();
+    if (ev.ctx.due()) await ev.ctx.pause();
     if (ignored.has(row)) out.push(row);
     else out.push(...index.enrich(row));
   }

@@ -5,17 +5,24 @@
 import { PromqlEvalError } from '../../../contracts/leaf-source.ts';
 import { formatFloatG } from '../../../lib/go-float.ts';
 import { xxHash64 } from '../../../lib/xxhash64.ts';
-import type { Labels } from '../../../model/labels.ts';
+import { compareLabels, type Labels } from '../../../model/labels.ts';
 import type { Annotations } from '../annotations.ts';
 import type { Aggregate, Expr } from '../ast.ts';
 import { NOTES } from '../functions/notes.ts';
 import { Grouping } from '../leaf-aggregate.ts';
+import type { EvalContext } from './context.ts';
 import { clearStep, copySample, hasSample, isEmptyRow, newRow, type Row, sortRows } from './value.ts';
 
-export function selectRows(e: Aggregate, param: Float64Array, rows: Row[], steps: number, notes: Annotations): Row[] {
-  if (!checkParam(e, param, notes)) return [];
-  // Which of equals are picked must not depend on where the series are stored.
-  sortRows(rows);
+export async function selectRows(
+  ctx: EvalContext,
+  e: Aggregate,
+  param: Float64Array,
+  rows: Row[],
+  steps: number,
+): Promise<Row[]> {
+  if (!checkParam(e, param, ctx.notes)) return [];
+  // Which series are picked must not depend on where they are stored.
+  if (e.op === 'limitk') sortRows(rows);
   const grouping = new Grouping(e.without, e.grouping);
   const groups: Row[][] = [];
   for (const row of rows) {
@@ -28,7 +35,7 @@ export function selectRows(e: Aggregate, param: Float64Array, rows: Row[], steps
   const out: Row[] = [];
   for (const group of groups) {
     if (e.op === 'limitk') out.push(...limitk(group, param, steps));
-    else out.push(...topk(e, group, param, steps, notes));
+    else out.push(...(await topk(ctx, e, group, param, steps)));
   }
   return out;
 }
@@ -92,19 +99,21 @@ function hashInput(labels: Labels): Uint8Array {
   return Buffer.concat(parts);
 }
 
-function topk(e: Aggregate, group: readonly Row[], k: Float64Array, steps: number, notes: Annotations): Row[] {
+async function topk(
+  ctx: EvalContext,
+  e: Aggregate,
+  group: readonly Row[],
+  k: Float64Array,
+  steps: number,
+): Promise<Row[]> {
   const sign = e.op === 'topk' ? 1 : -1;
   if (group.some(r => r.histograms?.some(h => h !== null))) {
-    notes.info(NOTES.histogramIgnoredInAggregation(e.op), e.pos);
+    ctx.notes.info(NOTES.histogramIgnoredInAggregation(e.op), e.pos);
   }
   const picked = new Map<Row, Row>();
   for (let i = 0; i < steps; i++) {
-    const wanted = Math.trunc(k[i] as number);
-    if (wanted < 1) continue;
-    const there = group.filter(r => r.present[i] === 1);
-    // Stable: equals stay in label order. NaN comes last either way.
-    there.sort((a, b) => byValue(a.values[i] as number, b.values[i] as number, sign));
-    for (const row of there.slice(0, wanted)) {
+    if (ctx.due()) await ctx.pause();
+    for (const row of firstOf(group, i, Math.trunc(k[i] as number), sign)) {
       let out = picked.get(row);
       if (out === undefined) {
         out = newRow(row.labels, steps);
@@ -115,6 +124,37 @@ function topk(e: Aggregate, group: readonly Row[], k: Float64Array, steps: numbe
     }
   }
   return [...picked.values()];
+}
+
+/** Up to this many places a new one is put among them one by one; beyond it all rows are sorted. */
+const INSERT_MAX = 256;
+
+/** The rows of the `wanted` largest (sign 1) or smallest values at a step, best first; of equals the first by labels. */
+function firstOf(group: readonly Row[], step: number, wanted: number, sign: 1 | -1): Row[] {
+  if (wanted < 1) return [];
+  const order = (a: Row, b: Row): number =>
+    byValue(a.values[step] as number, b.values[step] as number, sign) || compareLabels(a.labels, b.labels);
+  if (wanted > INSERT_MAX) {
+    return group
+      .filter(r => r.present[step] === 1)
+      .sort(order)
+      .slice(0, wanted);
+  }
+  const best: Row[] = [];
+  for (const row of group) {
+    if (row.present[step] === 0) continue;
+    const last = best[wanted - 1];
+    if (last !== undefined) {
+      // Fast path: most rows are worse than all that are kept.
+      const v = sign * (row.values[step] as number);
+      if (v < sign * (last.values[step] as number) || order(row, last) >= 0) continue;
+      best.pop();
+    }
+    let at = best.length;
+    while (at > 0 && order(row, best[at - 1] as Row) < 0) at--;
+    best.splice(at, 0, row);
+  }
+  return best;
 }
 
 /** Descending for sign 1, ascending for -1; NaN after everything. */

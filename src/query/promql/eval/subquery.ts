@@ -65,7 +65,7 @@ export async function rangeFunctionOverRows(
   const buffer = newSampleBuffer(inner.grid.steps);
   const out: Row[] = [];
   for (const row of inner.rows) {
-    await ev.ctx.breathe();
+    if (ev.ctx.due()) await ev.ctx.pause();
     fillBuffer(buffer, row, inner.grid);
     window.attach(row.labels, buffer, false);
     window.locate();

@@ -132,8 +132,17 @@ export function withoutMetadata(labels: Labels): Labels {
   return labels;
 }
 
+/**
+ * Sorts in place by labels. Many rows are sorted by one string each, which compares several times faster than label by
+ * label; not where a string holds code units that UTF-16 orders differently than UTF-8.
+ */
 export function sortRows<T extends { labels: Labels }>(rows: T[]): T[] {
-  return rows.sort((a, b) => compareLabels(a.labels, b.labels));
+  if (rows.length < 64) return rows.sort((a, b) => compareLabels(a.labels, b.labels));
+  const keyed = rows.map(row => ({ row, key: row.labels.join('\u0000') }));
+  if (keyed.some(k => /[\ud800-\uffff]/.test(k.key))) return rows.sort((a, b) => compareLabels(a.labels, b.labels));
+  keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  for (let i = 0; i < rows.length; i++) rows[i] = (keyed[i] as { row: T }).row;
+  return rows;
 }
 
 export { EMPTY_LABELS };

@@ -186,22 +186,34 @@ export function stddevOverTime(c: RangeCall): Outcome {
   return floatsOnly(c) ? c.float(Math.sqrt(varianceRange(c.s.v, c.lo, c.hi))) : NONE;
 }
 
+/** Reused by whoever needs the window's values in another order; a typed array per window would cost more than sorting. */
+let scratch = new Float64Array(256);
+
+/** The window's floats, copied to the start of the scratch array. */
+function copyWindow(c: RangeCall): Float64Array {
+  const n = c.floats;
+  if (scratch.length < n) scratch = new Float64Array(n * 2);
+  for (let i = 0; i < n; i++) scratch[i] = c.s.v[c.lo + i] as number;
+  return scratch;
+}
+
 export function quantileOverTime(c: RangeCall): Outcome {
   if (c.floats === 0) return NONE;
   const q = c.arg(0);
   if (!(q >= 0 && q <= 1)) c.notes.warn(NOTES.invalidQuantile(q));
   floatsOnly(c);
-  return c.float(quantileOf(q, c.s.v.slice(c.lo, c.hi)));
+  return c.float(quantileOf(q, copyWindow(c), c.floats));
 }
 
 /** Median absolute deviation. */
 export function madOverTime(c: RangeCall): Outcome {
   if (!floatsOnly(c)) return NONE;
-  const values = c.s.v.slice(c.lo, c.hi);
-  if (values.some(v => v !== v)) return c.float(Number.NaN);
-  const median = quantileOf(0.5, values);
-  for (let i = 0; i < values.length; i++) values[i] = Math.abs((values[i] as number) - median);
-  return c.float(quantileOf(0.5, values));
+  const values = copyWindow(c);
+  const n = c.floats;
+  for (let i = 0; i < n; i++) if (values[i] !== values[i]) return c.float(Number.NaN);
+  const median = quantileOf(0.5, values, n);
+  for (let i = 0; i < n; i++) values[i] = Math.abs((values[i] as number) - median);
+  return c.float(quantileOf(0.5, values, n));
 }
 
 export function deriv(c: RangeCall): Outcome {
