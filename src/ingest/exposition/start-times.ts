@@ -35,7 +35,7 @@ export class StartTimes {
   }
 
   /** The start of the parser's current series in ms, 0 if unknown. Follows `isCreatedLine`, whose labels it uses. */
-  find(parser: ExpositionParser, family: string, familyType: string): number {
+  find(family: string, familyType: string): number {
     const name = this.labels.valueOf('__name__');
     if (name !== family && !name.startsWith(`${family}_`)) return 0;
     return this.times.get(this.key(family, familyType)) ?? 0;

@@ -163,9 +163,9 @@ export class ExpositionReader {
   private addSample(builder: BatchBuilder, options: ReadOptions, counts: ReadCounts): void {
     const parser = this.parser;
     let startMs = 0;
-    if (this.starts !== null && this.starts.appliesTo(this.familyType)) {
+    if (this.starts?.appliesTo(this.familyType)) {
       if (this.starts.isCreatedLine(parser, this.family)) return;
-      startMs = this.starts.find(parser, this.family, this.familyType);
+      startMs = this.starts.find(this.family, this.familyType);
     }
     const time = options.honorTimestamps && parser.hasTimestamp ? parser.timestampMs : options.timestampMs;
     counts.scraped++;
