@@ -9,10 +9,10 @@
  * The increase of a row is what a counter grew since the row before (since the first sample, for row 0), resets taken out. It
  * nearly always follows from the last values alone; only what does not is stored.
  *
- *   flags u8   times as in chunks.ts   first timestamp before row 0 (varint difference)   first value (value column of 1)
+ *   flags u8   times as in chunks.ts   first timestamp (signed, against row 0)   first value (value column of 1)
  *   last   column flags u8   [count] [sum] [min] [max] [increase]: value columns
  */
-import { type ByteCursor, putVarint } from '../chunk/bytes.ts';
+import { type ByteCursor, putSigned } from '../chunk/bytes.ts';
 import { CorruptChunkError } from '../chunk/corrupt.ts';
 import { maxIntsSize } from '../chunk/int-column.ts';
 import { decodeValues, encodeValues, maxValuesSize } from '../chunk/value-column.ts';
@@ -25,7 +25,10 @@ const MIN_IS_LAST = 4;
 const MAX_IS_LAST = 8;
 const INCREASE_IMPLIED = 16;
 
-/** Rows as columns, parallel. A row whose only samples are staleness markers has count 0 and a marker as `last`. */
+/**
+ * Rows as columns, parallel. Where the last sample of a bucket is a staleness marker, it is a row of its own behind the
+ * bucket's row, with count 0 and the marker as `last`.
+ */
 export interface AggregateBuffer {
   length: number;
   timestamps: Float64Array;
@@ -35,7 +38,10 @@ export interface AggregateBuffer {
   max: Float64Array;
   last: Float64Array;
   increase: Float64Array;
-  /** The first sample of row 0: what joins the rows to what was before them. */
+  /**
+   * The first sample that is a value: what joins the rows to what was before them. From the first row with a value on, firstT
+   * means that there is none: the rows continue others, whose last value was firstValue.
+   */
   firstT: number;
   firstValue: number;
 }
@@ -85,7 +91,7 @@ export function isImplied(increase: number, previous: number, last: number): boo
 }
 
 /** The value that row `from` continues from: the last one before it that is a number. */
-function valueBefore(rows: AggregateBuffer, from: number): number {
+export function valueBefore(rows: AggregateBuffer, from: number): number {
   for (let i = from - 1; i >= 0; i--) if (rows.last[i] === rows.last[i]) return rows.last[i] as number;
   return rows.firstValue;
 }
@@ -101,11 +107,11 @@ export function putAggregateChunk(
 ): number {
   const placed = times.put(rows.timestamps, from, n, out, at + 1);
   out[at] = placed.shared ? CHUNK_SHARED_TIMES : 0;
-  // A later chunk of the series continues from the last row of the one before: that stands as its first sample.
-  const firstT = from === 0 ? Math.min(rows.firstT, rows.timestamps[0] as number) : (rows.timestamps[from] as number);
+  // A later chunk continues from the one before: no first sample of its own.
+  const firstT = from === 0 ? rows.firstT : (rows.timestamps[from + n - 1] as number);
   let previous = valueBefore(rows, from);
   one[0] = previous;
-  let p = putVarint(out, placed.end, (rows.timestamps[from] as number) - firstT);
+  let p = putSigned(out, placed.end, firstT - (rows.timestamps[from] as number));
   p = encodeValues(one, 0, 1, false, out, p);
   p = encodeValues(rows.last, from, n, false, out, p);
   const flagsAt = p++;
@@ -142,7 +148,7 @@ export function readAggregateChunk(cursor: ByteCursor, n: number, lookup: TimesL
   const row = rows.length;
   growAggregates(rows, row + n);
   readTimes(cursor, flags, n, lookup, rows.timestamps, row);
-  const lead = cursor.varint();
+  const lead = cursor.signed();
   decodeValues(cursor, 1, one, 0);
   const firstValue = one[0] as number;
   decodeValues(cursor, n, rows.last, row);
@@ -165,7 +171,7 @@ export function readAggregateChunk(cursor: ByteCursor, n: number, lookup: TimesL
     }
   }
   if (row === 0) {
-    rows.firstT = (rows.timestamps[0] as number) - lead;
+    rows.firstT = (rows.timestamps[0] as number) + lead;
     rows.firstValue = firstValue;
   }
   rows.length = row + n;

@@ -83,13 +83,9 @@ function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {
   let n = into.length;
   let previous = rows.firstValue;
   let previousT = rows.firstT;
-  // Growth in buckets that end with a marker: it shows with the next value.
+  // Growth in buckets that end with a NaN: it shows with the next value.
   let pending = 0;
-  // Without a first sample of its own, a run continues the one before: its first row says it all.
-  if (rows.length > 0 && previousT < (rows.timestamps[0] as number)) {
-    into.timestamps[n] = previousT;
-    into.values[n++] = previous;
-  }
+  let begun = false;
   for (let i = 0; i < rows.length; i++) {
     const t = rows.timestamps[i] as number;
     const last = rows.last[i] as number;
@@ -101,6 +97,11 @@ function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {
       pending += rows.increase[i] as number;
       continue;
     }
+    if (!begun && rows.firstT < t) {
+      into.timestamps[n] = rows.firstT;
+      into.values[n++] = previous;
+    }
+    begun = true;
     const increase = (rows.increase[i] as number) + pending;
     const peak = increase - last + previous;
     pending = 0;

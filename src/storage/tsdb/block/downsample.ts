@@ -148,30 +148,39 @@ export function aggregateSamples(samples: SampleBuffer, resolutionMs: number, ro
   const { timestamps, values, length } = samples;
   const factor = decimalFactor(values, length);
   let previous = Number.NaN;
+  const first = firstValued(samples);
+  rows.firstT = timestamps[first] as number;
+  rows.firstValue = values[first] as number;
+  if (rows.firstValue !== rows.firstValue) rows.firstValue = 0;
   for (let from = 0; from < length; ) {
     const bucket = Math.floor((timestamps[from] as number) / resolutionMs);
     const edge = (bucket + 1) * resolutionMs;
     let to = from + 1;
     while (to < length && (timestamps[to] as number) < edge) to++;
-    const row = rows.length;
-    growAggregates(rows, row + 1);
-    if (row === 0) {
-      const i = firstValued(samples, 0);
-      rows.firstT = timestamps[i] as number;
-      rows.firstValue = values[i] as number;
-      // A series that begins with markers only has nothing to grow from.
-      if (rows.firstValue !== rows.firstValue) rows.firstValue = 0;
-      if (i >= to) rows.firstT = timestamps[to - 1] as number;
+    growAggregates(rows, rows.length + 2);
+    let valued = to;
+    while (valued > from && isStale(values, valued - 1)) valued--;
+    if (valued > from) {
+      previous = fillRow(samples, from, valued, factor, previous, rows, rows.length);
+      rows.length++;
     }
-    previous = fillRow(samples, from, to, factor, previous, rows, row);
-    rows.length = row + 1;
+    if (valued < to) putMarkerRow(samples, to - 1, rows);
     from = to;
   }
 }
 
-function firstValued(samples: SampleBuffer, from: number): number {
-  for (let i = from; i < samples.length; i++) if ((samples.values[i] as number) === samples.values[i]) return i;
-  return from;
+/** The first sample that is a number; the last one where none is. */
+function firstValued(samples: SampleBuffer): number {
+  let i = 0;
+  while (i < samples.length - 1 && samples.values[i] !== samples.values[i]) i++;
+  return i;
+}
+
+function putMarkerRow(samples: SampleBuffer, i: number, rows: AggregateBuffer): void {
+  const row = rows.length++;
+  rows.timestamps[row] = samples.timestamps[i] as number;
+  for (const name of ['count', 'sum', 'min', 'max', 'increase'] as const) rows[name][row] = 0;
+  rows.last.set(samples.values.subarray(i, i + 1), row);
 }
 
 /** Fills one row from samples [from, to); returns the last value that is no NaN. */
@@ -230,10 +239,14 @@ function exactIncrease(increase: number, factor: number): number {
 export function aggregateRows(fine: AggregateBuffer, resolutionMs: number, into: AggregateBuffer): void {
   into.firstT = fine.firstT;
   into.firstValue = fine.firstValue;
+  const bucketOf = (row: number) => Math.floor((into.timestamps[row] as number) / resolutionMs);
   for (let i = 0; i < fine.length; i++) {
     const t = fine.timestamps[i] as number;
-    const last = into.length - 1;
-    if (last < 0 || Math.floor((into.timestamps[last] as number) / resolutionMs) !== Math.floor(t / resolutionMs)) {
+    const bucket = Math.floor(t / resolutionMs);
+    // A marker with anything behind it in its bucket is not the last sample.
+    let last = into.length - 1;
+    if (last >= 0 && into.count[last] === 0 && bucketOf(last) === bucket) last = --into.length - 1;
+    if (last < 0 || bucketOf(last) !== bucket || fine.count[i] === 0) {
       growAggregates(into, last + 2);
       for (const name of ['timestamps', 'count', 'sum', 'min', 'max', 'last', 'increase'] as const) {
         into[name].set(fine[name].subarray(i, i + 1), last + 1);

@@ -9,7 +9,13 @@ import { newSampleBuffer, type SampleBuffer } from '../../../contracts/sample-so
 import { TimeSlice } from '../../../lib/yield.ts';
 import { getLabel, type Labels, METRIC_NAME } from '../../../model/labels.ts';
 import { lowerBound, mergeRuns } from '../merge.ts';
-import { type AggregateBuffer, growAggregates, newAggregateBuffer } from './aggregate-chunk.ts';
+import {
+  type AggregateBuffer,
+  growAggregates,
+  impliedIncrease,
+  newAggregateBuffer,
+  valueBefore,
+} from './aggregate-chunk.ts';
 import type { BlockMeta } from './layout.ts';
 import type { BlockReader } from './reader.ts';
 import { dropDeleted } from './tombstones.ts';
@@ -195,18 +201,26 @@ export function mergeAggregateRows(members: readonly BlockCursor[], resolutionMs
 
 function dropDeletedRows(rows: AggregateBuffer, intervals: readonly number[]): void {
   let kept = 0;
+  let lostFirst = false;
+  let valued = false;
   for (let i = 0; i < rows.length; i++) {
     const t = rows.timestamps[i] as number;
     let gone = false;
     for (let k = 0; k < intervals.length; k += 2) {
       if (t >= (intervals[k] as number) && t <= (intervals[k + 1] as number)) gone = true;
     }
-    if (gone) continue;
-    if (kept === 0 && i > 0) {
-      // The first row left has no first sample of its own any more.
-      rows.firstT = t;
-      rows.firstValue = rows.last[i] as number;
-      rows.increase[i] = 0;
+    if (gone) {
+      if (!valued) lostFirst = true;
+      continue;
+    }
+    if (!valued && rows.count[i] !== 0) {
+      valued = true;
+      if (lostFirst) {
+        // The first row left has no first sample of its own any more.
+        rows.firstT = t;
+        rows.firstValue = rows.last[i] as number;
+        rows.increase[i] = 0;
+      }
     }
     moveRow(rows, i, rows, kept++);
   }
@@ -227,38 +241,51 @@ function mergeRows(runs: readonly AggregateBuffer[], resolutionMs: number, into:
   for (const run of runs) total += run.length;
   growAggregates(into, total);
   const next = new Int32Array(runs.length);
+  const begun = new Uint8Array(runs.length);
+  // The last value so far; NaN before the first.
+  let previous = Number.NaN;
   for (;;) {
     let best = -1;
     for (let k = 0; k < runs.length; k++) {
-      const run = runs[k] as AggregateBuffer;
-      if ((next[k] as number) >= run.length) continue;
-      if (best < 0 || (run.timestamps[next[k] as number] as number) < timeAt(runs, next, best)) best = k;
+      if ((next[k] as number) >= (runs[k] as AggregateBuffer).length) continue;
+      if (best < 0 || timeAt(runs, next, k) < timeAt(runs, next, best)) best = k;
     }
     if (best < 0) return;
     const run = runs[best] as AggregateBuffer;
     const i = next[best] as number;
     next[best] = i + 1;
-    const last = into.length - 1;
-    const t = run.timestamps[i] as number;
-    const sameBucket =
-      last >= 0 && Math.floor((into.timestamps[last] as number) / resolutionMs) === Math.floor(t / resolutionMs);
-    if (sameBucket) {
-      if ((run.count[i] as number) >= (into.count[last] as number)) moveRow(run, i, into, last);
+    const bucket = Math.floor((run.timestamps[i] as number) / resolutionMs);
+    // A marker with anything behind it in its bucket is not the last sample.
+    if (into.length > 0 && into.count[into.length - 1] === 0 && bucketOf(into, resolutionMs) === bucket) into.length--;
+    if (run.count[i] === 0) {
+      if (into.length === 0) into.firstT = run.firstT;
+      moveRow(run, i, into, into.length++);
       continue;
     }
-    if (last < 0) {
-      into.firstT = i === 0 ? run.firstT : t;
-      into.firstValue = i === 0 ? run.firstValue : (run.last[i] as number);
+    const firstOfRun = begun[best] === 0;
+    begun[best] = 1;
+    if (into.length > 0 && bucketOf(into, resolutionMs) === bucket) {
+      const last = into.length - 1;
+      if ((run.count[i] as number) < (into.count[last] as number)) continue;
+      moveRow(run, i, into, last);
+    } else {
+      if (previous !== previous) {
+        into.firstT = run.firstT;
+        into.firstValue = run.firstValue;
+      }
+      moveRow(run, i, into, into.length++);
+      // The first row of a later run knows only its own growth: what lies between the runs is added.
+      if (firstOfRun && previous === previous) {
+        const last = into.length - 1;
+        into.increase[last] = (into.increase[last] as number) + impliedIncrease(previous, run.firstValue);
+      }
     }
-    moveRow(run, i, into, into.length);
-    into.length++;
-    // Row 0 of a later run knows only its own growth: what lies between the runs is added.
-    if (last >= 0 && i === 0) {
-      const previous = into.last[last] as number;
-      const jump = run.firstValue >= previous ? run.firstValue - previous : run.firstValue;
-      if (jump === jump) into.increase[last + 1] = (into.increase[last + 1] as number) + jump;
-    }
+    if (run.last[i] === run.last[i]) previous = run.last[i] as number;
   }
+}
+
+function bucketOf(rows: AggregateBuffer, resolutionMs: number): number {
+  return Math.floor((rows.timestamps[rows.length - 1] as number) / resolutionMs);
 }
 
 function timeAt(runs: readonly AggregateBuffer[], next: Int32Array, k: number): number {
@@ -405,6 +432,7 @@ function cutRows(rows: AggregateBuffer, from: number, to: number, piece: Aggrega
   }
   if (b === a) return;
   // A later window continues from the last row of the one before, as `rate` across the two will see it.
-  piece.firstT = a === 0 ? rows.firstT : (rows.timestamps[a] as number);
-  piece.firstValue = a === 0 ? rows.firstValue : (rows.last[a - 1] as number);
+  const continues = rows.count.subarray(0, a).some(count => count !== 0);
+  piece.firstT = continues ? (rows.timestamps[b - 1] as number) : rows.firstT;
+  piece.firstValue = valueBefore(rows, a);
 }
