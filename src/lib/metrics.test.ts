@@ -38,6 +38,7 @@ test('snapshots of other threads join the family of the same name; a failing one
   registry.counter('x_total', 'X.', ['shard']).labels('0').inc();
   other.counter('x_total', 'X.', ['shard']).labels('1').inc(5);
   registry.addSource(() => structuredClone(other.snapshot()));
+  registry.addSource(() => structuredClone(other.snapshot()), ['part', 'b']);
   registry.addSource(() => Promise.reject(new Error('gone')));
   const families = await registry.gather();
   assert.deepEqual(
@@ -46,6 +47,7 @@ test('snapshots of other threads join the family of the same name; a failing one
       [
         [['shard', '0'], 1],
         [['shard', '1'], 5],
+        [['part', 'b', 'shard', '1'], 5],
       ],
     ],
   );

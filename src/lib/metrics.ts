@@ -42,7 +42,7 @@ export const LATENCY_BUCKETS: readonly number[] = Object.freeze([
 export class MetricsRegistry {
   private readonly families = new Map<string, Family<Child>>();
   private readonly collectors: (() => void)[] = [];
-  private readonly sources: SnapshotSource[] = [];
+  private readonly sources: { source: SnapshotSource; labels: readonly string[] }[] = [];
   private page = new Float64Array(PAGE_SLOTS);
   private used = 0;
 
@@ -84,9 +84,12 @@ export class MetricsRegistry {
     this.collectors.push(fn);
   }
 
-  /** Joins in the families of another thread or part. A source that fails is left out this time. */
-  addSource(source: SnapshotSource): void {
-    this.sources.push(source);
+  /**
+   * Joins in the families of another thread or part. `labels` (flat, [name, value]) are put on each of its samples: threads that
+   * count the same thing must differ in one. A source that fails is left out this time.
+   */
+  addSource(source: SnapshotSource, labels: readonly string[] = []): void {
+    this.sources.push({ source, labels });
   }
 
   /** This registry alone. */
@@ -98,7 +101,9 @@ export class MetricsRegistry {
   /** This registry and all sources, families of one name joined, ordered by name. */
   async gather(): Promise<FamilySnapshot[]> {
     const all = this.snapshot();
-    const others = await Promise.allSettled(this.sources.map(async source => source()));
+    const others = await Promise.allSettled(
+      this.sources.map(async ({ source, labels }) => labelled(await source(), labels)),
+    );
     for (const other of others) if (other.status === 'fulfilled') all.push(...other.value);
     const byName = new Map<string, FamilySnapshot>();
     for (const family of all) {
@@ -324,6 +329,15 @@ function sortedPairs(names: readonly string[], values: readonly string[]): reado
     .map((name, i): [string, string] => [name, values[i] as string])
     .sort((a, b) => (a[0] < b[0] ? -1 : 1))
     .flat();
+}
+
+function labelled(families: FamilySnapshot[], labels: readonly string[]): FamilySnapshot[] {
+  const [name, value] = labels;
+  if (name === undefined || value === undefined) return families;
+  return families.map(family => ({
+    ...family,
+    samples: family.samples.map(sample => ({ ...sample, labels: insertLabel(sample.labels, name, value) })),
+  }));
 }
 
 function insertLabel(labels: readonly string[], name: string, value: string): readonly string[] {

@@ -61,7 +61,9 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
   const services = threads.map(t => queryServiceOver(t.rpc));
   const shards = threads.map(t => shardHandle(t.rpc));
   const admin = clusterAdmin(shards, options);
-  for (const { rpc } of threads) options.metrics.addSource(() => rpc.call<FamilySnapshot[]>('metrics', null));
+  for (const [shard, { rpc }] of threads.entries()) {
+    options.metrics.addSource(() => rpc.call<FamilySnapshot[]>('metrics', null), ['shard', String(shard)]);
+  }
   return {
     sink: {
       // Cloned, not transferred: producers reuse their batch.

@@ -1,5 +1,6 @@
 /** The whole program: start, write, query, stop, kill, start again. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../support/programs.ts';
@@ -24,6 +25,31 @@ test('a fresh start collects this host and itself, and answers queries about bot
   assert.ok(Number(self[0]?.value[1]) > 1e6);
   const outside = await server.post('/api/v1/import/prometheus', 'a 1\n', { 'x-scope-orgid': '_self' });
   assert.equal(outside.status, 403);
+});
+
+test('/metrics is sound, and docs/metrics.md names all that is ours', async t => {
+  const server = await Sightline.start(t);
+  const text = await server.get('/metrics');
+  const docs = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'metrics.md'), 'utf8');
+  const families = [...text.matchAll(/^# TYPE (\S+) /gm)].map(match => match[1] as string);
+  assert.equal(new Set(families).size, families.length, 'a family twice');
+  // `a_{b,c}_d` in the page stands for a_b_d and a_c_d.
+  const named = docs.replaceAll(/([\w]*)\{([\w,]+)\}(\w+)/g, (_, head: string, parts: string, tail: string) =>
+    parts
+      .split(',')
+      .map(part => head + part + tail)
+      .join(' '),
+  );
+  for (const name of families) assert.ok(new RegExp(`\\b${name}\\b`).test(named), `${name} is not in docs/metrics.md`);
+  const series = text
+    .split('\n')
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => line.replace(/ \S+$/, ''));
+  assert.deepEqual(
+    series.filter((line, i) => series.indexOf(line) !== i),
+    [],
+    'series twice',
+  );
 });
 
 test('what was acknowledged is there after a stop and after kill -9', async t => {
