@@ -54,6 +54,8 @@ export interface SightlineOptions {
   config?: string;
   args?: readonly string[];
   env?: Record<string, string>;
+  /** Called with the folder before the first start. */
+  prepare?: (dir: string) => void;
   /** Other files for the folder, by name. */
   files?: Record<string, string>;
 }
@@ -77,6 +79,7 @@ export class Sightline {
     const dir = mkdtempSync(join(tmpdir(), 'sightline-app-'));
     for (const [name, text] of Object.entries(options.files ?? {})) writeFileSync(join(dir, name), text);
     if (options.config !== undefined) writeFileSync(join(dir, 'sightline.yaml'), options.config);
+    options.prepare?.(dir);
     const server = new Sightline(dir, options);
     t.after(async () => {
       await server.kill();
