@@ -1,10 +1,11 @@
 /** The command line as people meet it: help, versions, mistakes, the launcher under another Node. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { needs, until } from '../support/programs.ts';
 import { runCli, runProgram } from '../support/sightline.ts';
 
 const LAUNCHER = join(import.meta.dirname, '..', '..', 'bin', 'sightline');
@@ -87,4 +88,24 @@ test('the launcher runs under an older Node, through a link, and passes the exit
   const wrong = await runProgram(node, [link, 'srve']);
   assert.equal(wrong.code, 2);
   assert.match(wrong.stderr, /did you mean serve/);
+});
+
+test('npm start: a SIGTERM to npm stops the server cleanly', { skip: needs('npm') }, async t => {
+  const dir = tempDir(t);
+  const child = spawn('npm', ['start', '--', '--http', '127.0.0.1:0', '--data-dir', join(dir, 'data')], {
+    cwd: join(import.meta.dirname, '..', '..'),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  const closed = new Promise(done => child.once('close', done));
+  await until('the ready line', async () => stderr.includes('is ready at'));
+  child.kill('SIGTERM');
+  await closed;
+  // The pipe closes when the server itself has ended, not only npm.
+  assert.match(stderr, /SIGTERM: finishing/);
+  const { pid } = JSON.parse(readFileSync(join(dir, 'data', 'lock.json'), 'utf8')) as { pid: number };
+  assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
 });
