@@ -109,6 +109,17 @@ test('the sample limit stops wide and deep queries', async () => {
   assert.equal((await narrow.range({ ...range, query: 'sum(a_total)' })).value.type, 'matrix');
 });
 
+test('grids beyond all measure are refused before room is made for them', async () => {
+  const engine = engineOver(sample());
+  const at = { tenant: 't', timeMs: 600_000 };
+  await assert.rejects(engine.instant({ ...at, query: 'max_over_time(a_total[10y:1ms])' }), {
+    name: 'QueryLimitError',
+  });
+  const range = { tenant: 't', startMs: 0, endMs: 1e12, stepMs: 1 };
+  await assert.rejects(engine.range({ ...range, query: 'a_total' }), { name: 'QueryLimitError' });
+  await assert.rejects(engine.range({ ...range, endMs: 900_000, query: 'a_total @ 60' }), { name: 'QueryLimitError' });
+});
+
 test('an aborted query stops', async () => {
   const controller = new AbortController();
   controller.abort(new Error('gone'));

@@ -102,6 +102,7 @@ async function runQuery(options: EngineOptions, params: QueryParams, times: Time
   if (type === 'matrix') value = { type: 'raw', series: await evalRaw(evaluator, plan.expr, times.startMs) };
   else {
     const grid = isRange ? rangeGrid(times.startMs, times.endMs, times.stepMs) : instantGrid(times.startMs);
+    ctx.checkSteps(grid.steps);
     value = shape(cleaned(await evaluator.eval(plan.expr, grid)), grid, isRange);
   }
   return {

@@ -33,6 +33,9 @@ import { tooManySamples } from './leaf-merge.ts';
 /** The labels that say what a metric is, and that a changed value no longer deserves. */
 export const METADATA_LABELS: ReadonlySet<string> = new Set([METRIC_NAME, '__type__', '__unit__']);
 
+/** A row takes room at every step, also where it has no sample: sparse rows may take this many times what dense ones may. */
+const SLOTS_PER_SAMPLE = 4;
+
 export function createLocalLeafSource(source: SampleSource): LeafSource {
   return {
     evalLeaf: (tenant, plan, signal) => evalLeaf(source, tenant, plan, signal),
@@ -184,6 +187,8 @@ class LeafRun {
     if (this.histograms !== null) for (const h of this.histograms) if (h !== null) points += histogramSize(h);
     this.points += points;
     this.notePeak(0);
+    if (this.rows.length * this.steps > SLOTS_PER_SAMPLE * this.plan.maxSamples)
+      throw tooManySamples(this.plan.maxSamples);
     this.rows.push({
       labels: named,
       values: this.values,

@@ -43,6 +43,11 @@ export class EvalContext {
     return Math.max(0, this.settings.maxSamples - this.live);
   }
 
+  /** Refuses a grid that is too large for even one series. */
+  checkSteps(steps: number): void {
+    if (steps > this.settings.maxSamples) throw tooManySamples(this.settings.maxSamples);
+  }
+
   noteLeaf(result: LeafResult): void {
     this.samplesRead += result.samplesRead;
     this.peakSamples = Math.max(this.peakSamples, this.live + result.peakSamples);

@@ -93,13 +93,15 @@ export class Evaluator {
       return { kind: 'scalar', values: new Float64Array(grid.steps).fill(value.values[0] as number) };
     }
     const before = countPoints(value.rows);
+    // Counted before room is made for it.
+    this.ctx.replace(before, before * grid.steps);
     const rows = value.rows.map(row => ({
       ...row,
       values: new Float64Array(grid.steps).fill(row.values[0] as number),
       present: new Uint8Array(grid.steps).fill(row.present[0] as number),
       histograms: row.histograms === null ? null : new Array(grid.steps).fill(row.histograms[0] ?? null),
     }));
-    return this.finish(vectorOf(rows), before);
+    return vectorOf(rows);
   }
 
   /** Asks the source for a leaf, with a partial aggregate on top where one is given. */

@@ -39,7 +39,9 @@ function innerGrid(ev: Evaluator, e: Subquery, grid: Grid): Grid {
   const to = (e.atMs ?? endOf(grid)) - e.offsetMs;
   // The window is open at its left end.
   const start = Math.floor(from / step) * step + step;
-  return rangeGrid(start, to, step);
+  const inner = rangeGrid(start, to, step);
+  ev.ctx.checkSteps(inner.steps);
+  return inner;
 }
 
 /** A range function over a subquery's rows. */
