@@ -58,6 +58,14 @@ interface Grave {
   epoch: number;
 }
 
+/** What a slice has done: to be written to series.log, so that a replay gives out the same ids. */
+export interface Swept {
+  /** Pairs that have been freed. */
+  pairs: number[];
+  /** Refs that are in no list any more. */
+  refs: readonly number[];
+}
+
 /** Sweeps graves in slices. */
 export class Sweeper {
   private readonly store: HeadStore;
@@ -78,10 +86,10 @@ export class Sweeper {
   }
 
   /**
-   * Does one slice. Returns refs that are swept completely, or null.
+   * Does one slice; null where there is nothing that may be done.
    * @param openEpoch the oldest epoch of which a selection is open
    */
-  slice(openEpoch: number): readonly number[] | null {
+  slice(openEpoch: number): Swept | null {
     if (this.current === null) {
       const next = this.graves[0];
       if (next === undefined || next.epoch >= openEpoch) return null;
@@ -91,23 +99,36 @@ export class Sweeper {
     }
     const { index, table } = this.store;
     const keep = (ref: number) => table.isAlive(ref);
+    const swept: Swept = { pairs: [], refs: [] };
     let budget = SLICE_POSTINGS;
     while (budget > 0) {
       const pair = this.pairs.pop();
-      if (pair === undefined) return this.finish();
+      if (pair === undefined) {
+        swept.refs = this.current.refs;
+        this.current = null;
+        release(this.store, swept.refs);
+        break;
+      }
       if (!index.isPairAlive(pair)) continue;
       budget -= index.postings.count(pair);
-      index.compactPair(pair, keep);
+      if (index.compactPair(pair, keep)) swept.pairs.push(pair);
     }
-    return null;
+    return swept;
   }
+}
 
-  private finish(): readonly number[] {
-    const { refs } = this.current as Grave;
-    this.current = null;
-    release(this.store, refs);
-    return refs;
-  }
+/** Replay of what a slice has done. False where that cannot be. */
+export function replaySwept(store: HeadStore, swept: Swept): boolean {
+  const { index, table } = store;
+  const keep = (ref: number) => table.isAlive(ref);
+  let sound = true;
+  for (const pair of swept.pairs) if (index.isPairAlive(pair) && !index.compactPair(pair, keep)) sound = false;
+  const refs = swept.refs.filter(
+    ref => ref < table.end && !table.isAlive(ref) && store.page(ref).labels[ref & PAGE_MASK] !== 0,
+  );
+  for (const pair of affectedPairs(store, refs)) if (index.isPairAlive(pair)) index.postings.compact(pair, keep);
+  release(store, refs);
+  return sound;
 }
 
 function affectedPairs(store: HeadStore, refs: readonly number[]): number[] {
@@ -139,13 +160,6 @@ function release(store: HeadStore, refs: readonly number[]): void {
     // A page may go only when none of its refs is alive or still waits to be swept (then it has a label list).
     if (page.labels.every(list => list === 0)) table.freePage(number);
   }
-}
-
-/** All at once: for the replay, where nobody reads. */
-export function compactDead(store: HeadStore, refs: readonly number[]): void {
-  const sweeper = new Sweeper(store);
-  sweeper.add(refs, 0);
-  while (sweeper.pending) sweeper.slice(Infinity);
 }
 
 /** Refs that may not be given out before all files of their former life are gone. */

@@ -21,7 +21,6 @@ import { type AppendCounts, Appender } from './appender.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
 import { HeadFlush } from './flush.ts';
 import { bury, Limbo, Sweeper, staleRefs } from './gc.ts';
-import type { Tenant } from './label-index.ts';
 import { Pins } from './pins.ts';
 import { HeadReader, HeadSet } from './reader.ts';
 import { type HeadDirs, headDirs, Replay, type ReplayReport } from './replay.ts';
@@ -128,7 +127,9 @@ export class Head implements Part {
     });
     this.store.segment = this.wal.segment;
     this.sweeper = new Sweeper(this.store);
-    this.limbo.add(unusedRefs(this.store), this.wal.segment - 1, this.store.chunks.endPage - 1);
+    const { free, unswept } = unusedRefs(this.store);
+    this.sweeper.add(unswept, -1);
+    this.limbo.add(free, this.wal.segment - 1, this.store.chunks.endPage - 1);
     this.appender = new Appender(this.store, this.seriesLog, this.wal, this.limbo, options.seriesMax ?? (() => 0));
   }
 
@@ -392,8 +393,11 @@ export class Head implements Part {
   private sweep(): void {
     if (!this.sweeper.pending) return;
     const swept = this.sweeper.slice(this.pins.oldest);
+    if (swept === null) return;
     this.appender.forgetPairs();
-    if (swept !== null) this.limbo.add(swept, this.wal.segment, this.store.chunks.endPage - 1);
+    this.limbo.add(swept.refs, this.wal.segment, this.store.chunks.endPage - 1);
+    this.seriesLog.addSwept(swept);
+    this.commitSeriesLog();
     if (!this.sweeper.pending && this.seriesLog.dead * 2 > this.seriesLog.registered && this.seriesLog.dead > 10_000) {
       this.rewriteSeriesLog(this.seriesLog);
     }
@@ -496,16 +500,19 @@ export class Head implements Part {
   }
 }
 
-/** Refs below the end that belong to no series. */
-function unusedRefs(store: HeadStore): number[] {
-  const refs: number[] = [];
+/** Refs below the end that belong to no series: free ones, and those of dead series that still stand in postings. */
+function unusedRefs(store: HeadStore): { free: number[]; unswept: number[] } {
+  const free: number[] = [];
+  const unswept: number[] = [];
   const { pages, end } = store.table;
   for (let p = 0; p < pages.length; p++) {
     const page = pages[p] as SeriesPage;
     const n = Math.min(PAGE_REFS, end - p * PAGE_REFS);
-    for (let slot = 0; slot < n; slot++) if ((page.flags[slot] as number) === 0) refs.push(p * PAGE_REFS + slot);
+    for (let slot = 0; slot < n; slot++) {
+      if ((page.flags[slot] as number) !== 0) continue;
+      if (page.labels[slot] === 0) free.push(p * PAGE_REFS + slot);
+      else unswept.push(p * PAGE_REFS + slot);
+    }
   }
-  return refs;
+  return { free, unswept };
 }
-
-export type { Tenant };

@@ -232,12 +232,11 @@ export class LabelIndex {
     return false;
   }
 
-  /** Drops dead refs from a list; frees the pair (and its name) when nothing is left. */
-  compactPair(pair: number, keep: (ref: number) => boolean): void {
+  /** Drops dead refs from a list; frees the pair (and its name) when nothing is left. Returns whether it did. */
+  compactPair(pair: number, keep: (ref: number) => boolean): boolean {
     this.postings.compact(pair, keep);
-    if (this.postings.count(pair) > 0) return;
+    if (this.postings.count(pair) > 0) return false;
     const name = this.pairName.get(pair);
-    if (name === FREE) return;
     this.pairTable.remove(hashIds(name, this.pairValue.get(pair)), pair);
     this.symbols.release(this.pairValue.get(pair));
     unlink(this.pairNext, this.pairPrevious, this.nameFirst, name, pair);
@@ -245,6 +244,7 @@ export class LabelIndex {
     const left = this.namePairs.get(name) - 1;
     this.namePairs.set(name, left);
     if (left === 0) this.freeName(name);
+    return true;
   }
 
   get pairIdsEnd(): number {

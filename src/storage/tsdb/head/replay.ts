@@ -30,7 +30,7 @@ import {
   readPageHeader,
   readRecord,
 } from './chunk-pages.ts';
-import { compactDead } from './gc.ts';
+import { replaySwept } from './gc.ts';
 import { isHistogram } from './histogram-codec.ts';
 import { readSeriesFrame, SERIES_MAGIC, type SeriesLogVisitor } from './series-log.ts';
 import { ALIVE, HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
@@ -87,10 +87,8 @@ export class Replay {
   /** Segments found, with their good sizes. */
   readonly segments = new Map<number, number>();
   nextSegment = 1;
-  /** Series declared dead in series.log. */
+  /** Series declared dead in series.log, swept or not. */
   readonly dead: number[] = [];
-  /** How many of them have been swept. */
-  private compacted = 0;
   /** Series registered in series.log, dead ones included. */
   registered = 0;
   seriesLogSize = -1;
@@ -117,7 +115,6 @@ export class Replay {
       readSeriesFrame(frame, visitor),
     );
     this.seriesLogSize = size;
-    this.compactDead();
     this.store.ooo.startAt(this.store.oooFloor);
     this.store.inOrderMinT = this.store.floorT;
     this.store.droppedT = this.store.floorT;
@@ -137,9 +134,6 @@ export class Replay {
       pair: (id, tenantIndex, name, value) => {
         const tenant = index.tenants[tenantIndex];
         if (tenant === undefined) throw new CorruptRecordError(`pair ${id} of unknown tenant ${tenantIndex}`);
-        if (index.restorePair(tenant, id, name, value)) return;
-        // The live head had swept dead series before it gave out this id.
-        this.compactDead();
         if (!index.restorePair(tenant, id, name, value)) throw new CorruptRecordError(`pair ${id} exists`);
       },
       series: (ref, hash, tenantIndex, pairs, count) => {
@@ -155,7 +149,9 @@ export class Replay {
             throw new CorruptRecordError(`series ${ref} with unknown pair ${pair}`);
           }
         }
-        if (ref < table.end) this.compactDead();
+        if (ref < table.end && store.page(ref).labels[ref & PAGE_MASK] !== 0) {
+          throw new CorruptRecordError(`ref ${ref} is not free`);
+        }
         table.add(ref, hash, 0, tenantIndex, index.addSeries(tenant, ref, pairs, count));
       },
       dead: ref => {
@@ -165,6 +161,9 @@ export class Replay {
         table.remove(ref);
         dead.push(ref);
       },
+      swept: swept => {
+        if (!replaySwept(store, swept)) throw new CorruptRecordError('a pair that is in use was freed');
+      },
       tombstone: (ref, tombstone) => this.addTombstone(ref, tombstone),
       flushed: (minT, oooFirst) => {
         if (!(minT >= store.floorT && oooFirst >= store.oooFloor)) throw new CorruptRecordError('floors went down');
@@ -172,13 +171,6 @@ export class Replay {
         store.oooFloor = oooFirst;
       },
     };
-  }
-
-  /** Sweeps the dead that have not been yet: their refs and pairs may come again in the log. */
-  private compactDead(): void {
-    if (this.compacted === this.dead.length) return;
-    compactDead(this.store, this.dead.slice(this.compacted));
-    this.compacted = this.dead.length;
   }
 
   private addTombstone(ref: number, tombstone: Tombstone): void {

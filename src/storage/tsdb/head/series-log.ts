@@ -3,6 +3,7 @@
  *
  *     tenants     (index, name) ...            series      16 bytes of hash ... | (ref, tenant, count, pair ids) ...
  *     pairs       (id, tenant, name, value) .. dead        refs of collected series
+ *     swept       count, freed pair ids | refs that may be given out again
  *     tombstones  minT maxT row mark | (ref, newest in-order t) ...
  *     flushed     first in-order t | first row: what lies before is in blocks
  *
@@ -16,6 +17,7 @@ import { FRAME_HEADER_BYTES, type FrameReader, frameBytes, sealFrame } from '../
 import { LogFile } from '../wal/log-file.ts';
 import { REF_MAX } from '../wal/records.ts';
 import { ByteCursor, CorruptRecordError, putF64, putVarint, unzigzag, zigzag } from '../wal/varint.ts';
+import type { Swept } from './gc.ts';
 import { LABELS_MAX, type LabelIndex, type Tenant } from './label-index.ts';
 import { PAGE_MASK, PAGE_SHIFT, type SeriesPage, type SeriesTable } from './series-table.ts';
 import type { Tombstone } from './tombstones.ts';
@@ -27,6 +29,7 @@ const REC_SERIES = 34;
 const REC_DEAD = 35;
 const REC_TOMBSTONES = 36;
 const REC_FLUSHED = 37;
+const REC_SWEPT = 38;
 const TENANTS_MAX = 1 << 24;
 
 /** A growing frame under construction. */
@@ -161,6 +164,25 @@ export class SeriesLog {
     this.push(b.bytes, b.seal());
   }
 
+  addSwept(swept: Swept): void {
+    const b = new FrameBuilder(REC_SWEPT);
+    b.need(8);
+    b.varint(swept.pairs.length);
+    for (const pair of swept.pairs) {
+      b.need(8);
+      b.varint(pair);
+    }
+    let last = 0;
+    for (const ref of swept.refs) {
+      b.need(8);
+      b.varint(zigzag(ref - last));
+      last = ref;
+      b.rows++;
+    }
+    this.sealPending();
+    this.push(b.bytes, b.seal());
+  }
+
   addTombstones(refs: readonly number[], maxInOrderT: readonly number[], t: Omit<Tombstone, 'maxInOrderT'>): void {
     const b = new FrameBuilder(REC_TOMBSTONES);
     b.f64(t.minT);
@@ -288,6 +310,7 @@ export interface SeriesLogVisitor {
   pair(id: number, tenant: number, name: Uint8Array, value: Uint8Array): void;
   series(ref: number, hash: Uint32Array, tenant: number, pairs: Uint32Array, count: number): void;
   dead(ref: number): void;
+  swept(swept: Swept): void;
   tombstone(ref: number, tombstone: Tombstone): void;
   flushed(minT: number, oooFirst: number): void;
 }
@@ -318,13 +341,14 @@ export function readSeriesFrame(frame: FrameReader, visit: SeriesLogVisitor): vo
     case REC_SERIES:
       readSeriesRows(cursor, frame.rows, visit);
       return;
-    case REC_DEAD: {
-      let ref = 0;
-      for (let i = 0; i < frame.rows; i++) {
-        ref += unzigzag(cursor.varint());
-        if (ref < 0 || ref > REF_MAX) throw new CorruptRecordError(`ref ${ref}`);
-        visit.dead(ref);
-      }
+    case REC_DEAD:
+      for (const ref of readRefs(cursor, frame.rows)) visit.dead(ref);
+      return;
+    case REC_SWEPT: {
+      const pairs: number[] = [];
+      const count = cursor.bounded(cursor.left, 'number of pairs');
+      for (let i = 0; i < count; i++) pairs.push(cursor.bounded(0xffffffff, 'pair id'));
+      visit.swept({ pairs, refs: readRefs(cursor, frame.rows) });
       return;
     }
     case REC_TOMBSTONES: {
@@ -345,6 +369,18 @@ export function readSeriesFrame(frame: FrameReader, visit: SeriesLogVisitor): vo
     default:
       throw new CorruptRecordError(`record type ${frame.type}`);
   }
+}
+
+function readRefs(cursor: ByteCursor, rows: number): number[] {
+  if (rows > cursor.left) throw new CorruptRecordError(`${rows} refs in ${cursor.left} bytes`);
+  const refs: number[] = [];
+  let ref = 0;
+  for (let i = 0; i < rows; i++) {
+    ref += unzigzag(cursor.varint());
+    if (ref < 0 || ref > REF_MAX) throw new CorruptRecordError(`ref ${ref}`);
+    refs.push(ref);
+  }
+  return refs;
 }
 
 function readSeriesRows(cursor: ByteCursor, rows: number, visit: SeriesLogVisitor): void {
