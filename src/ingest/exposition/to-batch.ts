@@ -31,6 +31,11 @@ export interface ReadOptions {
    * series. What it leaves must have unique names and a metric name. Its result is cached by the series' text.
    */
   finishLabels: ((labels: LabelSet) => boolean) | null;
+  /**
+   * Whether `finishLabels` sees exposed labels with empty values (a target may say so that a label shall not be put on its
+   * series). It then judges doubled names itself; afterwards the empty ones are dropped in any case.
+   */
+  keepEmptyLabels?: boolean;
   /** Whether `_created` lines become start timestamps of their family instead of samples (OpenMetrics only). */
   createdAsStart: boolean;
   /** Whether TYPE, HELP and UNIT lines are handed on as metadata. */
@@ -225,7 +230,8 @@ export class ExpositionReader {
     readSeries(bytes, seriesStart, seriesEnd, format, set);
     this.normalise(set);
     // Before the hook, which cannot be blamed for what the target sent.
-    this.checkUnique(set, seriesStart);
+    const seesAll = options.finishLabels !== null && options.keepEmptyLabels === true;
+    if (!seesAll) this.checkUnique(set, seriesStart);
     if (options.finishLabels === null) return true;
     if (!options.finishLabels(set)) return false;
     this.checkUnique(set, seriesStart);

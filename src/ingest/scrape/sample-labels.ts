@@ -21,7 +21,11 @@ export function labelFinisher(job: ScrapeJob, targetLabels: readonly string[]): 
   return set => {
     const flat = set.toFlat();
     const labels: LabelMap = new Map();
-    for (let i = 0; i < flat.length; i += 2) labels.set(flat[i] as string, flat[i + 1] as string);
+    for (let i = 0; i < flat.length; i += 2) {
+      const name = flat[i] as string;
+      if (labels.has(name)) throw new ScrapeLimitError(`label ${JSON.stringify(name)} is given twice in one series`);
+      labels.set(name, flat[i + 1] as string);
+    }
     if (job.honorLabels) honorExposed(labels, targetLabels);
     else renameExposed(labels, targetLabels);
     for (const [name, value] of labels) if (value === '') labels.delete(name);

@@ -232,6 +232,7 @@ export class ScrapeLoop {
       timestampMs,
       honorTimestamps: this.job.honorTimestamps,
       finishLabels: this.finish,
+      keepEmptyLabels: this.job.honorLabels,
       createdAsStart: false,
       metadata,
     };
