@@ -55,6 +55,10 @@ test('unknown keys are refused with place and suggestion, all at once', t => {
   ]);
 });
 
+test('a Prometheus file given as ours is told where it belongs', t => {
+  assert.match(problems(t, 'global: {scrape_interval: 5s}\n')[0] ?? '', /name that file here as "prometheus: \{file:/);
+});
+
 test('wrong values are refused with place and what would be right', t => {
   const text = [
     'http: {listen: "7070", external_url: "example.org", max_body: 10}',

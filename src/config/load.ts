@@ -79,7 +79,7 @@ function assign(target: Record<string, unknown>, path: readonly string[], value:
 function problemsOf(source: YamlSource, issue: core.$ZodIssue, overrides: Overrides): ConfigProblem[] {
   const path = issue.path as Path;
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(key => source.problem([...path, key], `unknown key${suggestion(key, knownKeys(path))}`));
+    return issue.keys.map(key => source.problem([...path, key], unknownKey(path, key)));
   }
   const flag = Object.hasOwn(overrides, path.join('.'));
   return [
@@ -87,6 +87,16 @@ function problemsOf(source: YamlSource, issue: core.$ZodIssue, overrides: Overri
       ? { file: 'flag or environment', line: 0, column: 0, path: path.join('.'), message: issue.message }
       : source.problem(path, issue.message),
   ];
+}
+
+/** Sections that only a Prometheus file has. */
+const PROMETHEUS_SECTIONS = ['global', 'alerting', 'rule_files', 'scrape_config_files', 'remote_write', 'remote_read'];
+
+function unknownKey(path: Path, key: string): string {
+  if (path.length === 0 && PROMETHEUS_SECTIONS.includes(key)) {
+    return 'unknown key: this is a section of a Prometheus file; name that file here as "prometheus: {file: prometheus.yml}"';
+  }
+  return `unknown key${suggestion(key, knownKeys(path))}`;
 }
 
 /** Keys of the schema's section at `path`. */
