@@ -37,6 +37,8 @@ const POW10 = Float64Array.from({ length: DECIMALS_MAX + 1 }, (_, e) => Number(`
 const BINARY_ZERO = 1100;
 const BINARY_MAX = 1000;
 const EXCEPTION_SHARE = 8;
+/** From this many decimals on, powers of two are tried too. */
+const LONG_DECIMALS = 13;
 /** Integer columns wider than this are compared with the bit planes. */
 const WIDE_BYTES = 5;
 
@@ -78,13 +80,23 @@ export function encodeValues(
   source.set(values.subarray(from, from + n));
   if (sameBits(n)) return putConstant(out, at);
   const decimal = decimalDivisor(n);
-  let exceptions = decimal > 0 ? scaleAll(n, POW10[decimal] as number) : -1;
   let code = decimal;
-  if (exceptions < 0) {
-    const binary = binaryDivisor(n);
-    if (binary !== null) {
-      exceptions = scaleAll(n, powerOfTwo(binary));
-      code = binary + BINARY_ZERO;
+  let exceptions = -1;
+  // So many digits are rather a double's than a decimal's: the smaller divisor makes the smaller integers.
+  const binary = decimal === 0 || decimal >= LONG_DECIMALS ? binaryDivisor(n) : null;
+  if (binary !== null && (decimal === 0 || powerOfTwo(binary) < (POW10[decimal] as number))) {
+    exceptions = scaleAll(n, powerOfTwo(binary));
+    code = binary + BINARY_ZERO;
+  }
+  if (exceptions < 0 && decimal > 0) {
+    exceptions = scaleAll(n, POW10[decimal] as number);
+    code = decimal;
+    if (exceptions < 0 && decimal < LONG_DECIMALS) {
+      const fallback = binaryDivisor(n);
+      if (fallback !== null) {
+        exceptions = scaleAll(n, powerOfTwo(fallback));
+        code = fallback + BINARY_ZERO;
+      }
     }
   }
   if (exceptions < 0 || exceptions === n) return putBits(n, out, at);
