@@ -116,6 +116,8 @@ export interface LeafSource {
       rangeMs: number;
       func: string;
       maxSamples: number;
+      /** Staleness markers stay in, for readers that look back themselves (remote read, federation); else they are left out. */
+      keepStale?: boolean;
     },
     signal?: AbortSignal,
   ): Promise<RawSeries[]>;

@@ -48,7 +48,8 @@ function select(
   maxSamples: number,
   signal: AbortSignal | undefined,
 ): Promise<RawSeries[]> {
-  return source.selectRaw(tenant, { matchers, minT, maxT, stepMs: 0, rangeMs: 0, func: '', maxSamples }, signal);
+  const raw = { matchers, minT, maxT, stepMs: 0, rangeMs: 0, func: '', maxSamples, keepStale: true };
+  return source.selectRaw(tenant, raw, signal);
 }
 
 /**

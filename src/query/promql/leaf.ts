@@ -271,7 +271,7 @@ async function selectRaw(
     for (let i = 0; i < set.count; i++) {
       if ((i & 15) === 15 && slice.due()) await slice.pause(signal);
       set.read(i, buffer);
-      dropStale(buffer);
+      if (request.keepStale !== true) dropStale(buffer);
       if (buffer.length + buffer.histogramLength === 0) continue;
       samples += buffer.length;
       for (let k = 0; k < buffer.histogramLength; k++) samples += histogramSize(buffer.histograms[k] as FloatHistogram);
