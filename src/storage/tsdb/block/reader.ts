@@ -16,7 +16,7 @@ import { decodeInts } from '../chunk/int-column.ts';
 import type { CompiledMatcher, Part, PartSet } from '../part.ts';
 import { type AggregateBuffer, newAggregateBuffer, readAggregateChunk } from './aggregate-chunk.ts';
 import { type AggregateColumn, appendAggregates } from './aggregates.ts';
-import { type BlockCaches, frameKey } from './cache.ts';
+import { type BlockCaches, columnKey, frameKey } from './cache.ts';
 import { readFloatChunk, type TimesLookup } from './chunks.ts';
 import { FrameFile } from './frames.ts';
 import { BlockIndex, type ChunkPage } from './index-reader.ts';
@@ -34,6 +34,7 @@ import { selectSeries } from './postings.ts';
 import { dropDeleted, Tombstones } from './tombstones.ts';
 
 const cursor = new ByteCursor();
+const columnCursor = new ByteCursor();
 /** Rows of an aggregate read; reused, never kept. */
 const aggregates = newAggregateBuffer();
 
@@ -271,24 +272,20 @@ export class BlockReader implements Part {
     return bytes;
   }
 
-  /** Shared time columns used last, by place: the series of a target follow each other often. */
-  private readonly columns = new Map<number, Float64Array>();
-
+  /** A shared time column, decoded once for the series that have it. */
   private times(frame: number, offset: number, n: number): Float64Array {
-    const key = frame * 2 ** 24 + offset;
-    let column = this.columns.get(key);
-    if (column !== undefined && column.length === n) return column;
+    const key = columnKey(this.id, frame, offset);
+    const cached = key < 0 ? undefined : (this.caches.data.get(key) as Float64Array | undefined);
+    if (cached !== undefined && cached.length === n) return cached;
     const bytes = this.data(SECTION.times, frame);
-    const times = new ByteCursor();
-    column = new Float64Array(n);
+    const column = new Float64Array(n);
     try {
-      times.reset(bytes, offset, bytes.length);
-      decodeInts(times, n, column, 0);
+      columnCursor.reset(bytes, offset, bytes.length);
+      decodeInts(columnCursor, n, column, 0);
     } catch (error) {
       throw this.corrupt(error, SECTION.times, frame);
     }
-    if (this.columns.size >= COLUMNS_MAX) this.columns.delete(this.columns.keys().next().value as number);
-    this.columns.set(key, column);
+    if (key >= 0) this.caches.data.put(key, column, column.byteLength);
     return column;
   }
 
@@ -316,9 +313,6 @@ export class BlockReader implements Part {
     return false;
   }
 }
-
-/** At about 8 KB each. */
-const COLUMNS_MAX = 256;
 
 function overlaps(page: ChunkPage, c: number, minT: number, maxT: number): boolean {
   return (page.minT[c] as number) <= maxT && (page.maxT[c] as number) >= minT;
