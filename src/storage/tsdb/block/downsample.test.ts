@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { newSampleBuffer } from '../../../contracts/sample-source.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { seeded } from '../chunk/shapes.ts';
 import { type AggregateColumn, downsampledPlan } from './aggregates.ts';
@@ -9,7 +10,7 @@ import { downsampleBlock } from './downsample.ts';
 import type { BlockMeta } from './layout.ts';
 import { mergeBlocks } from './merge-blocks.ts';
 import { BlockReader } from './reader.ts';
-import { caches, contents, openBlock, type Row, series, tempDir, testHistogram } from './testing.ts';
+import { caches, contents, openBlock, type Row, rowsOf, series, tempDir, testHistogram } from './testing.ts';
 import { verifyBlock } from './verify.ts';
 
 const dir = tempDir();
@@ -132,6 +133,40 @@ test('growth is right whatever resets happen, within a bucket, across buckets, b
     if (!straddles) assert.equal(growth(read(joined, 'counter')), growth(rows), `${what}: merged`);
     for (const block of [first, second, a, b, both, hours, joined]) block.close();
   }
+});
+
+test('rows over several chunks: growth and any range of them', async () => {
+  const r = seeded(44);
+  const rows: Row[] = [];
+  let c = 0;
+  for (let i = 0; i < 10_000; i++) {
+    c = r() < 0.01 ? 0 : c + Math.floor(r() * 100);
+    rows.push([T0 + i * 20_000 + Math.floor(r() * 500), r() < 0.01 ? 'stale' : c]);
+  }
+  const raw = await openBlock(dir, newUlid(), [series({ __name__: 'm' }, rows)]);
+  const fine = await downsample([raw], MINUTE);
+  assert.ok(fine.meta.chunks > 3);
+  assert.equal(growth(read(fine, 'counter')), growth(rows));
+  const set = fine.select('acme', [], fine.minT, fine.maxT);
+  for (const column of ['last', 'sum', 'max'] as const) {
+    const all = read(fine, column);
+    for (let round = 0; round < 50; round++) {
+      const from = T0 + Math.floor(r() * 2e8);
+      const to = from + Math.floor(r() * 1e8);
+      const into = newSampleBuffer();
+      set.readAggregate(0, from, to, column, into);
+      const expected = all.filter(([t]) => t >= from && t <= to);
+      assert.deepEqual(rowsOf(into), expected, `${column}, round ${round}, seed 44`);
+    }
+  }
+  set.close();
+  const pieces = await mergeBlocks([fine], { dir, newUlid, createdAtMs: 1, windowMs: 12 * HOUR });
+  const parts = pieces.map(m => new BlockReader(join(dir, `${m.ulid}.block`), caches()));
+  assert.equal(growth(parts.flatMap(p => read(p, 'counter'))), growth(rows), 'cut into windows');
+  const [whole] = await mergeBlocks(parts, { dir, newUlid, createdAtMs: 1 });
+  const again = new BlockReader(join(dir, `${(whole as BlockMeta).ulid}.block`), caches());
+  assert.deepEqual(read(again, 'counter'), read(fine, 'counter'), 'and joined again');
+  for (const block of [raw, fine, again, ...parts]) block.close();
 });
 
 test('hours from minutes are hours from raw', async () => {

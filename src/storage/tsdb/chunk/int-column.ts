@@ -163,7 +163,8 @@ function writeResiduals(
   let base = min;
   let limit = range;
   let patches = 0;
-  if (rows >= PATCH_ROWS_MIN && range > 1 && hasOutliers(rows, range, dense)) {
+  // One byte each is as good as patches once zstd has seen them.
+  if (rows >= PATCH_ROWS_MIN && range > (dense ? 1 : 255) && hasOutliers(rows, range, dense)) {
     const low = patchWindow(rows, range, dense);
     if (low >= 0) {
       base = sorted[low] as number;
