@@ -57,7 +57,6 @@ export function sightline(options: SightlineOptions): Contestant {
 
 const LOOP_METRICS: Record<string, string> = {
   nodejs_eventloop_lag_p99_seconds: 'main thread event-loop delay p99',
-  nodejs_eventloop_lag_max_seconds: 'main thread event-loop delay max',
 };
 const LOOP_PERIOD_MS = 2000;
 
