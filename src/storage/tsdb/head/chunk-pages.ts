@@ -1,34 +1,31 @@
 /**
  * ChunkPages: sealed chunks of all series of a head, in pages of 64 KB.
  *
- *     page:    number f64 | minT f64 | maxT f64 | records u32 | 0 u32 | record ...
- *     record:  ref | pages back | offset | kind u8 | minT | maxT - minT | length | bytes      (numbers are varints)
- *
- * A record points to the series' previous one ("pages back" and offset; 0 0 = none), so the chain of a series runs from the
+ * A record (chunk-record.ts) points to the series' previous one, so the chain of a series runs from the
  * newest chunk to the oldest and costs 8 bytes of memory per series. A full page is written to the current file
  * `chunks/NNNNNNNN.hck` as one frame, in one write; from then on its samples no longer need the WAL. Written pages stay
  * in memory up to a budget (second-chance order) and are read back by page. A page that cannot be written stays in memory
  * and is tried again.
- *
- * The address of a record is page number x 2^24 + offset in the page; 0 means none.
  */
 import path from 'node:path';
 import { type Files, nodeFiles, readAll } from '../wal/files.ts';
-import { FRAME_HEADER_BYTES, frameBytes, getU32, isFrame, putU32, sealFrame } from '../wal/frame.ts';
+import { FRAME_HEADER_BYTES, frameBytes, isFrame, sealFrame } from '../wal/frame.ts';
 import { LogFile } from '../wal/log-file.ts';
-import { type ByteCursor, CorruptRecordError, putF64, putVarint, VARINT_MAX } from '../wal/varint.ts';
+import { CorruptRecordError } from '../wal/varint.ts';
+import {
+  newChunkRecord,
+  OFFSET_SPAN,
+  PAGE_HEADER,
+  putPageHeader,
+  putRecordHeader,
+  RECORD_HEADER_MAX,
+  readOwnRecord,
+} from './chunk-record.ts';
 
 export const CHUNK_MAGIC = 'SLHCHUNK';
 export const REC_PAGE = 16;
-export const KIND_FLOAT = 0;
-export const KIND_HISTOGRAM = 1;
 
 const PAGE_BYTES_DEFAULT = 1 << 16;
-const PAGE_HEADER = 32;
-const OFFSET_SPAN = 1 << 24;
-/** A chunk longer than this cannot be stored (a page of its own, addressed by 24 bits). */
-export const CHUNK_BYTES_MAX = OFFSET_SPAN - 1024;
-const RECORD_HEADER_MAX = 6 * VARINT_MAX + 1;
 
 export interface ChunkPagesOptions {
   files?: Files;
@@ -58,32 +55,10 @@ export interface PageInfo {
   used: boolean;
 }
 
-/** One record's header, as the last `readHeader` left it. */
-export interface ChunkRecord {
-  ref: number;
-  previous: number;
-  kind: number;
-  minT: number;
-  maxT: number;
-  bytes: Uint8Array;
-  /** The chunk is bytes[start, end). */
-  start: number;
-  end: number;
-}
-
 export class ChunkPages {
   readonly dir: string;
   /** As the last `open` left it. */
-  readonly record: ChunkRecord = {
-    ref: 0,
-    previous: 0,
-    kind: 0,
-    minT: 0,
-    maxT: 0,
-    bytes: new Uint8Array(0),
-    start: 0,
-    end: 0,
-  };
+  readonly record = newChunkRecord();
   private readonly files: Files;
   private readonly cacheBytesMax: number;
   private readonly fileBytesMax: number;
@@ -139,14 +114,7 @@ export class ChunkPages {
     const page = this.room(RECORD_HEADER_MAX + length);
     const out = page.buffer as Uint8Array;
     const at = page.length;
-    let p = putVarint(out, at, ref);
-    const previousPage = Math.floor(previous / OFFSET_SPAN);
-    p = putVarint(out, p, previous === 0 ? 0 : page.number - previousPage);
-    p = putVarint(out, p, previous === 0 ? 0 : previous % OFFSET_SPAN);
-    out[p++] = kind;
-    p = putVarint(out, p, minT);
-    p = putVarint(out, p, maxT - minT);
-    p = putVarint(out, p, length);
+    const p = putRecordHeader(out, at, page.number, ref, previous, kind, minT, maxT, length);
     for (let i = 0; i < length; i++) out[p + i] = bytes[i] as number;
     page.length = p + length;
     page.records++;
@@ -214,11 +182,7 @@ export class ChunkPages {
     const size = frameBytes(page.length);
     if (this.scratch.length < size) this.scratch = new Uint8Array(size);
     const buffer = page.buffer as Uint8Array;
-    putF64(buffer, 0, page.number);
-    putF64(buffer, 8, page.minT);
-    putF64(buffer, 16, page.maxT);
-    putU32(buffer, 24, page.records);
-    putU32(buffer, 28, 0);
+    putPageHeader(buffer, page);
     this.scratch.set(buffer.subarray(0, page.length), FRAME_HEADER_BYTES);
     const end = sealFrame(this.scratch, 0, REC_PAGE, 0, page.records, page.length);
     const offset = file.size + FRAME_HEADER_BYTES;
@@ -471,88 +435,6 @@ export class ChunkPages {
     for (const fd of this.readers.values()) this.files.close(fd);
     this.readers.clear();
   }
-}
-
-/** Where `next` reads. */
-let at = 0;
-
-/** A varint of bytes that have been checked. */
-function next(bytes: Uint8Array): number {
-  let b = bytes[at++] as number;
-  if (b < 0x80) return b;
-  let result = b & 0x7f;
-  for (let shift = 7; shift < 28; shift += 7) {
-    b = bytes[at++] as number;
-    result |= (b & 0x7f) << shift;
-    if (b < 0x80) return result;
-  }
-  for (let scale = 2 ** 28; scale < 2 ** 53; scale *= 128) {
-    b = bytes[at++] as number;
-    result += (b & 0x7f) * scale;
-    if (b < 0x80) break;
-  }
-  return result;
-}
-
-/**
- * As `readRecord`, for a page whose checksum has been verified or that this process has written: a third of the time, which
- * is what walking a chain consists of.
- */
-function readOwnRecord(bytes: Uint8Array, offset: number, page: number, record: ChunkRecord): void {
-  at = offset;
-  record.ref = next(bytes);
-  const back = next(bytes);
-  const before = next(bytes);
-  record.previous = back === 0 && before === 0 ? 0 : (page - back) * OFFSET_SPAN + before;
-  record.kind = bytes[at++] as number;
-  const minT = next(bytes);
-  record.minT = minT;
-  record.maxT = minT + next(bytes);
-  const length = next(bytes);
-  record.bytes = bytes;
-  record.start = at;
-  record.end = at + length;
-}
-
-/** Reads the record at the cursor; throws CorruptRecordError. The cursor stands behind it afterwards. */
-export function readRecord(cursor: ByteCursor, page: number, record: ChunkRecord): void {
-  record.ref = cursor.bounded(0xfffffffe, 'ref');
-  const back = cursor.bounded(page - 1, 'distance');
-  const offset = cursor.bounded(OFFSET_SPAN - 1, 'offset');
-  record.previous = back === 0 && offset === 0 ? 0 : (page - back) * OFFSET_SPAN + offset;
-  record.kind = cursor.byte();
-  record.minT = cursor.varint();
-  record.maxT = record.minT + cursor.varint();
-  const length = cursor.bounded(cursor.left, 'chunk length');
-  record.bytes = cursor.bytes;
-  record.start = cursor.at;
-  record.end = cursor.at + length;
-  cursor.at = record.end;
-}
-
-export interface PageHeader {
-  number: number;
-  minT: number;
-  maxT: number;
-  records: number;
-}
-
-/** Reads the head of a page; the cursor stands at its first record afterwards. Throws CorruptRecordError. */
-export function readPageHeader(cursor: ByteCursor): PageHeader {
-  cursor.need(PAGE_HEADER);
-  const number = cursor.f64();
-  const minT = cursor.f64();
-  const maxT = cursor.f64();
-  const records = getU32(cursor.bytes, cursor.at);
-  cursor.at += 8;
-  if (!Number.isSafeInteger(number) || number < 1 || number >= 2 ** 29) {
-    throw new CorruptRecordError(`chunk page number ${number}`);
-  }
-  return { number, minT, maxT, records };
-}
-
-export function chunkAddress(page: number, offset: number): number {
-  return page * OFFSET_SPAN + offset;
 }
 
 export function filePath(dir: string, number: number): string {

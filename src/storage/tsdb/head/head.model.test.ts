@@ -268,7 +268,7 @@ test('random operations and restarts leave what a Map holds', async () => {
         }
       },
     ),
-    { seed: 20261122, numRuns: Number(process.env.HEAD_MODEL_RUNS ?? 100) },
+    { seed: Number(process.env.HEAD_MODEL_SEED ?? 20261122), numRuns: Number(process.env.HEAD_MODEL_RUNS ?? 100) },
   );
 });
 

@@ -6,7 +6,8 @@ import { decodeHistogramRows, REC_HISTOGRAMS, REC_OOO_HISTOGRAMS, SampleStage } 
 import { verifyFile } from '../wal/recovery.ts';
 import { ByteCursor, CorruptRecordError } from '../wal/varint.ts';
 import { listSegments, segmentPath, WAL_MAGIC } from '../wal/wal.ts';
-import { CHUNK_MAGIC, type ChunkRecord, filePath, listChunkFiles, readPageHeader, readRecord } from './chunk-pages.ts';
+import { CHUNK_MAGIC, filePath, listChunkFiles } from './chunk-pages.ts';
+import { newChunkRecord, readPageHeader, readRecord } from './chunk-record.ts';
 import { isHistogram } from './histogram-codec.ts';
 import { headDirs } from './replay.ts';
 import { readSeriesFrame, SERIES_MAGIC } from './series-log.ts';
@@ -76,16 +77,7 @@ function seriesFrame(frame: FrameReader, into: InspectedFile): void {
 function chunkFrame(frame: FrameReader, into: InspectedFile): void {
   const cursor = new ByteCursor(frame.payload);
   const header = readPageHeader(cursor);
-  const record: ChunkRecord = {
-    ref: 0,
-    previous: 0,
-    kind: 0,
-    minT: 0,
-    maxT: 0,
-    bytes: frame.payload,
-    start: 0,
-    end: 0,
-  };
+  const record = newChunkRecord();
   for (let i = 0; i < header.records; i++) {
     readRecord(cursor, header.number, record);
     note(into, record.minT, record.maxT);

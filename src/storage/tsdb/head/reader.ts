@@ -11,7 +11,7 @@ import { CorruptChunkError } from '../chunk/corrupt.ts';
 import { decodeFloatChunk } from '../chunk/float-chunk.ts';
 import { mergeRuns } from '../merge.ts';
 import type { PartSet } from '../part.ts';
-import { type ChunkRecord, KIND_FLOAT } from './chunk-pages.ts';
+import { type ChunkRecord, KIND_FLOAT } from './chunk-record.ts';
 import { decodeHistograms } from './histogram-codec.ts';
 import { OooRows } from './ooo-log.ts';
 import {

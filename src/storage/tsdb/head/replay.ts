@@ -20,16 +20,8 @@ import {
 import { type RecoveryReport, scanFile } from '../wal/recovery.ts';
 import { ByteCursor, CorruptRecordError } from '../wal/varint.ts';
 import { listSegments, segmentPath, WAL_MAGIC } from '../wal/wal.ts';
-import {
-  CHUNK_MAGIC,
-  type ChunkRecord,
-  chunkAddress,
-  filePath,
-  listChunkFiles,
-  REC_PAGE,
-  readPageHeader,
-  readRecord,
-} from './chunk-pages.ts';
+import { CHUNK_MAGIC, filePath, listChunkFiles, REC_PAGE } from './chunk-pages.ts';
+import { type ChunkRecord, chunkAddress, newChunkRecord, readPageHeader, readRecord } from './chunk-record.ts';
 import { replaySwept } from './gc.ts';
 import { isHistogram } from './histogram-codec.ts';
 import { readSeriesFrame, SERIES_MAGIC, type SeriesLogVisitor } from './series-log.ts';
@@ -205,16 +197,7 @@ export class Replay {
     this.store.chunks.drop(this.store.floorT);
   }
 
-  private readonly record: ChunkRecord = {
-    ref: 0,
-    previous: 0,
-    kind: 0,
-    minT: 0,
-    maxT: 0,
-    bytes: new Uint8Array(0),
-    start: 0,
-    end: 0,
-  };
+  private readonly record = newChunkRecord();
 
   private readPage(frame: FrameReader, file: number, lastPage: number): number {
     if (frame.type !== REC_PAGE) throw new CorruptRecordError(`record type ${frame.type} in a chunk file`);

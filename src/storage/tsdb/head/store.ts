@@ -9,7 +9,8 @@
 import { newSampleBuffer, type SampleBuffer } from '../../../contracts/sample-source.ts';
 import { decodeFloatChunk, encodeFloatChunk, maxFloatChunkSize } from '../chunk/float-chunk.ts';
 import type { HistogramRow } from '../wal/records.ts';
-import { ChunkPages, type ChunkPagesOptions, KIND_FLOAT, KIND_HISTOGRAM } from './chunk-pages.ts';
+import { ChunkPages, type ChunkPagesOptions } from './chunk-pages.ts';
+import { KIND_FLOAT, KIND_HISTOGRAM } from './chunk-record.ts';
 import { HistogramTails } from './histogram-tails.ts';
 import { LabelIndex, type Tenant } from './label-index.ts';
 import { OooLog } from './ooo-log.ts';

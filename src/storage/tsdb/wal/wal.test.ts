@@ -4,7 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ChunkPages, KIND_FLOAT, readPageHeader, readRecord } from '../head/chunk-pages.ts';
+import { ChunkPages } from '../head/chunk-pages.ts';
+import { KIND_FLOAT, newChunkRecord, readPageHeader, readRecord } from '../head/chunk-record.ts';
 import { batchOf, labels, temporaryDir } from '../head/fixture.ts';
 import { Head } from '../head/head.ts';
 import { inspectHead } from '../head/inspect.ts';
@@ -117,7 +118,7 @@ function decodeAnything(payload: Uint8Array, type: number, flags: number, rows: 
     attempt(() => {
       const cursor = new ByteCursor(reader.payload);
       const header = readPageHeader(cursor);
-      const record = { ref: 0, previous: 0, kind: 0, minT: 0, maxT: 0, bytes: reader.payload, start: 0, end: 0 };
+      const record = newChunkRecord();
       for (let i = 0; i < Math.min(header.records, 1000); i++) readRecord(cursor, header.number, record);
     });
   } finally {
