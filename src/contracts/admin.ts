@@ -96,6 +96,8 @@ export interface TsdbAdmin {
   ): Promise<void>;
   /** Rewrites blocks so that deleted samples leave the disk. */
   cleanTombstones(): Promise<void>;
+  /** Brings everything in memory into blocks and merges what is due. For tools, tests and benchmarks: it happens by itself. */
+  flush(): Promise<void>;
   /** Hard-links a consistent copy; resolves to the folder's name under `snapshots/`. */
   snapshot(options: { skipHead: boolean }): Promise<string>;
 }

@@ -8,7 +8,7 @@ import type { EngineOptions } from './ports.ts';
 import type { ShardHandle } from './shard-link.ts';
 
 export interface ClusterAdmin {
-  tsdb: TsdbAdmin & { flush(): Promise<void> };
+  tsdb: TsdbAdmin;
   corruptions(): number;
 }
 

@@ -50,6 +50,7 @@ export class LateEngine {
     replay: (): ReplayStatus => this.engine?.tsdb.replay() ?? { first: 0, last: 0, current: 0, state: 'in progress' },
     deleteSeries: async (tenant, matchers, minT, maxT) => this.need().tsdb.deleteSeries(tenant, matchers, minT, maxT),
     cleanTombstones: async () => this.need().tsdb.cleanTombstones(),
+    flush: async () => this.need().tsdb.flush(),
     snapshot: async options => this.need().tsdb.snapshot(options),
   };
 

@@ -127,6 +127,7 @@ export function noAdmin(): TsdbAdmin {
     replay: () => ({ first: 1, last: 2, current: 2, state: 'done' }),
     deleteSeries: async () => {},
     cleanTombstones: async () => {},
+    flush: async () => {},
     snapshot: async () => 'snap',
   };
 }

@@ -33,6 +33,7 @@ export class FakeEngine {
         replay: () => ({ first: 0, last: 0, current: 0, state: 'done' }),
         deleteSeries: async () => {},
         cleanTombstones: async () => {},
+        flush: async () => {},
         snapshot: async () => 'x',
       },
       threads: 0,

@@ -95,6 +95,10 @@ function registerAdminRoutes(scope: FastifyInstance, prefix: string, deps: Statu
     await deps.admin.cleanTombstones();
     return null;
   });
+  call('/flush', async () => {
+    await deps.admin.flush();
+    return null;
+  });
   call('/snapshot', async params => ({
     name: await deps.admin.snapshot({ skipHead: params.bool('skip_head', false) }),
   }));
