@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ManualClock } from '../../../test/support/manual-clock.ts';
+import { until } from '../../../test/support/programs.ts';
 import { RecordingSink } from '../../../test/support/recording-sink.ts';
 import { IdentityHasher } from '../../lib/identity-hash.ts';
 import { silentLogger } from '../../lib/log.ts';
@@ -166,7 +167,16 @@ test('every part reads the kernel files into the names of node_exporter', async 
 test('the first round comes at once, the next in step with the clock', async t => {
   const { sink, clock, collector } = rig(t);
   collector.start();
-  await clock.advance(38_100);
+  // A round asks the real file systems; the hands move on only when it is done.
+  for (const [rounds, ms] of [
+    [1, 3000],
+    [2, 15_000],
+    [3, 15_000],
+  ] as const) {
+    await until(`round ${rounds}`, async () => sink.batches === rounds);
+    await clock.advance(ms);
+  }
+  await until('round 4', async () => sink.batches === 4);
   const times = [...new Set(sink.samples.map(sample => sample.timestampMs))];
   assert.deepEqual(times, [1_700_000_007_000, 1_700_000_010_000, 1_700_000_025_000, 1_700_000_040_000]);
 });
