@@ -45,9 +45,9 @@ export function startProgram(t: TestContext, path: string, args: readonly string
   return child;
 }
 
-/** Polls until `check` gives something, at most 20 s. */
+/** Polls until `check` gives something, at most a minute: other tests may have the machine. */
 export async function until<T>(what: string, check: () => Promise<T | null | undefined | false>): Promise<T> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   for (;;) {
     const result = await check().catch(() => null);
     if (result !== null && result !== undefined && result !== false) return result;
