@@ -4,6 +4,8 @@
  * Commands are imported when called, so that `--help` and the small tools start at once.
  */
 
+// First: it concerns all code that runs after it.
+import '../lib/no-maglev.ts';
 import { nearest } from '../config/suggest.ts';
 import { ConfigError } from '../config/yaml-source.ts';
 import { UsageError } from './options.ts';
