@@ -3,6 +3,7 @@ import type { LeafSource } from '../../src/contracts/leaf-source.ts';
 import { labelsKey } from '../../src/model/labels.ts';
 import { createLocalLeafSource } from '../../src/query/promql/leaf.ts';
 import { createShardedLeafSource } from '../../src/query/promql/leaf-merge.ts';
+import { packLeafResult, unpackLeafResult } from '../../src/query/promql/leaf-pack.ts';
 import type { StorageFactory } from '../../src/query/promqltest/runner.ts';
 import { MemorySource } from './memory-source.ts';
 
@@ -17,7 +18,7 @@ export const memoryStorage: StorageFactory = async () => {
   };
 };
 
-/** Series spread over several sources, plans and results passed by structured clone, as between threads. */
+/** Series spread over several sources, plans and results passed as between threads. */
 export function shardedMemoryStorage(shards: number): StorageFactory {
   return async () => {
     const sources = Array.from({ length: shards }, () => new MemorySource());
@@ -35,7 +36,10 @@ export function shardedMemoryStorage(shards: number): StorageFactory {
 
 function cloning(inner: LeafSource): LeafSource {
   return {
-    evalLeaf: async (tenant, plan) => structuredClone(await inner.evalLeaf(tenant, structuredClone(plan))),
+    evalLeaf: async (tenant, plan) => {
+      const { packed, transfer } = packLeafResult(await inner.evalLeaf(tenant, structuredClone(plan)));
+      return unpackLeafResult(structuredClone(packed, { transfer }));
+    },
     selectRaw: async (tenant, request) => structuredClone(await inner.selectRaw(tenant, structuredClone(request))),
   };
 }
