@@ -1,9 +1,8 @@
-/** The functions behind `sightline tsdb`. The storage's own are plugged in here. */
+/** The functions behind `sightline tsdb`. */
 import type { TsdbTools } from './commands/tsdb.ts';
-import { UsageError } from './options.ts';
+import { importPrometheus } from './tsdb-tools/import.ts';
+import { inspect } from './tsdb-tools/inspect.ts';
+import { quarantine } from './tsdb-tools/quarantine.ts';
+import { verify } from './tsdb-tools/verify.ts';
 
-async function missing(): Promise<never> {
-  throw new UsageError('this build has no metrics engine plugged in (src/main/tsdb-tools.ts)');
-}
-
-export const tsdbTools: TsdbTools = { inspect: missing, verify: missing, quarantine: missing, import: missing };
+export const tsdbTools: TsdbTools = { inspect, verify, quarantine, import: importPrometheus };

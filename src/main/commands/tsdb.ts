@@ -2,9 +2,10 @@
  * `sightline tsdb ACTION`: tools for a metrics folder. This is the shell: arguments, the folder's lock, exit codes. The work is
  * done by the functions of main/tsdb-tools.ts.
  */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../../lib/clock.ts';
-import { DataDir } from '../../storage/data-dir.ts';
+import { DataDir, SHARDS_MAX } from '../../storage/data-dir.ts';
 import type { Command } from '../cli.ts';
 import { UsageError, usageMessage } from '../options.ts';
 import { VERSION } from '../version.ts';
@@ -32,21 +33,24 @@ const HELP = `Tools for a metrics folder. The server must not be running on it, 
 usage: sightline tsdb inspect [--data-dir DIR]
        sightline tsdb verify [--data-dir DIR]
        sightline tsdb quarantine [--data-dir DIR]
-       sightline tsdb import [--data-dir DIR] [--tenant NAME] SOURCE
+       sightline tsdb import [--data-dir DIR] [--tenant NAME] [--shards N] SOURCE
 
-  inspect      lists blocks and log segments with their time ranges and sizes
+  inspect      lists shards, blocks and log segments with their time ranges and sizes
   verify       checks every checksum; exit code 1 where a file is damaged
   quarantine   moves damaged files aside, so that the rest serves
-  import       reads the blocks of a Prometheus data folder SOURCE
+  import       reads a stopped Prometheus' data folder SOURCE, a snapshot of one, or a single
+               block: its blocks, and what its log has beyond them. A second run does nothing.
 
   --data-dir DIR   the folder (default: data)                  [SIGHTLINE_DATA_DIR]
   --tenant NAME    tenant to import into (default: default)
+  --shards N       for a folder that import makes: shards, for good (default: one per core)
 `;
 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   'data-dir': { type: 'string' },
   tenant: { type: 'string' },
+  shards: { type: 'string' },
 } as const;
 
 export const tsdb: Command = async args => {
@@ -73,7 +77,12 @@ export const tsdb: Command = async args => {
   const looksOnly = action === 'inspect' || action === 'verify';
   const dataDir = looksOnly
     ? DataDir.inspect(path)
-    : DataDir.open({ path, shards: 1, version: VERSION, now: () => systemClock.now() });
+    : DataDir.open({
+        path: action === 'import' ? path : DataDir.inspect(path).path,
+        shards: shardCount(values.shards),
+        version: VERSION,
+        now: () => systemClock.now(),
+      });
   const context: TsdbToolContext = {
     dataDir,
     tenant: values.tenant ?? 'default',
@@ -85,6 +94,16 @@ export const tsdb: Command = async args => {
     dataDir.close();
   }
 };
+
+/** For a folder that is made now: it keeps this number. */
+function shardCount(text: string | undefined): number {
+  if (text === undefined) return Math.min(SHARDS_MAX, availableParallelism());
+  const shards = Number(text);
+  if (!Number.isInteger(shards) || shards < 1 || shards > SHARDS_MAX) {
+    throw new UsageError(`--shards must be a number from 1 to ${SHARDS_MAX}, not ${JSON.stringify(text)}`);
+  }
+  return shards;
+}
 
 async function act(tools: TsdbTools, action: string, context: TsdbToolContext, source: string): Promise<number> {
   if (action === 'inspect') await tools.inspect(context);

@@ -35,7 +35,7 @@ const DEFAULT_LIMITS: Readonly<MetadataLimits> = Object.freeze({
   compactBytes: 1 << 20,
 });
 
-const MAGIC = 'SLMETA_1';
+export const METADATA_MAGIC = 'SLMETA_1';
 const FRAME_ENTRIES = 1;
 /** Variants kept of one metric. */
 const VARIANTS = 3;
@@ -182,7 +182,7 @@ export class MetadataStore {
   /** Returns the size of the file. */
   private writeAllEntries(fd: number): number {
     const header = new Uint8Array(FILE_HEADER_BYTES);
-    putFileHeader(header, MAGIC, 1);
+    putFileHeader(header, METADATA_MAGIC, 1);
     this.files.truncate(fd, 0);
     writeAll(this.files, fd, header, header.length, 0);
     let position = header.length;
@@ -214,7 +214,7 @@ export class MetadataStore {
     let good = FILE_HEADER_BYTES;
     try {
       const reader = new FrameReader(this.files, fd);
-      const problem = reader.checkHeader(MAGIC);
+      const problem = reader.checkHeader(METADATA_MAGIC);
       if (problem !== '') {
         this.damage.push(`${this.path} ${problem}; set aside as metadata.log.corrupt`);
         this.files.rename(this.path, `${this.path}.corrupt`);
@@ -263,7 +263,7 @@ export class MetadataStore {
 
   private create(): LogFile {
     try {
-      return LogFile.create(this.files, this.path, MAGIC, 1);
+      return LogFile.create(this.files, this.path, METADATA_MAGIC, 1);
     } catch (error) {
       throw storageError(`cannot create ${this.path}`, error);
     }
