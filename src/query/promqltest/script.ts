@@ -58,9 +58,9 @@ export class ScriptError extends Error {
   }
 }
 
-const EVAL_INSTANT = /^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$/;
-const EVAL_RANGE = /^eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$/;
-const LOAD = /^load(_with_nhcb)?\s+(\S+)$/;
+const EVAL_INSTANT = /^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$/i;
+const EVAL_RANGE = /^eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$/i;
+const LOAD = /^load(_with_nhcb)?\s+(\S+)$/i;
 const EXPECT = /^expect\s+(fail|warn|info|ordered|no_warn|no_info)(?:\s+(msg|regex):(.*))?$/;
 const EXPECT_STRING = /^expect\s+string\s+(.+)$/;
 const EXPECT_RANGE = /^expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)$/;
@@ -128,7 +128,8 @@ function parseEval(text: string, line: number, body: Line[]): EvalCommand {
   };
   command.endMs = range === null ? command.startMs : time(range[3] as string, line);
   const old = instant?.[1] ?? range?.[1];
-  if (old !== undefined) command.expectations.push({ kind: old as Expectation['kind'], match: { type: 'any' } });
+  if (old !== undefined)
+    command.expectations.push({ kind: old.toLowerCase() as Expectation['kind'], match: { type: 'any' } });
   for (const l of body) parseExpected(command, l);
   return command;
 }
