@@ -80,7 +80,8 @@ export class ChunkPages {
   private readonly filePages = new Map<number, number>();
   private readonly readers = new Map<number, number>();
   private cacheBytes = 0;
-  private hand: Iterator<PageInfo> | null = null;
+  /** Written pages that are in memory, those cached or considered longest ago first. */
+  private readonly cached = new Set<PageInfo>();
   private spare: Uint8Array[] = [];
   private scratch: Uint8Array;
 
@@ -189,6 +190,7 @@ export class ChunkPages {
     file.appendOrThrow(this.scratch, end);
     this.fileSizes.set(this.fileNumber, file.size);
     this.placed(page, this.fileNumber, offset);
+    this.cached.add(page);
     this.cacheBytes += buffer.length;
   }
 
@@ -279,26 +281,28 @@ export class ChunkPages {
     buffer.set(this.scratch.subarray(FRAME_HEADER_BYTES, size));
     page.buffer = buffer;
     page.used = true;
+    this.cached.add(page);
     this.cacheBytes += buffer.length;
     this.evict(page);
     return buffer;
   }
 
-  /** Lets go of cached pages beyond the budget, but not of `except`. */
+  /**
+   * Lets go of cached pages beyond the budget, but not of `except`: the one that has been cached longest, unless it was
+   * used since it was last considered.
+   */
   private evict(except: PageInfo | null = null): void {
-    // Two rounds at most: the first may only clear the marks.
-    let left = this.pages.size * 2;
+    // Each page at most twice: the first time may only clear its mark.
+    let left = this.cached.size * 2;
     while (this.cacheBytes > this.cacheBytesMax && left-- > 0) {
-      this.hand ??= this.pages.values();
-      const step = this.hand.next();
-      if (step.done) {
-        this.hand = null;
+      const page = this.cached.values().next().value as PageInfo;
+      if (!page.used && page !== except) {
+        this.uncache(page);
         continue;
       }
-      const page = step.value;
-      if (page.buffer === null || page.file === 0 || page === except) continue;
-      if (page.used) page.used = false;
-      else this.uncache(page);
+      page.used = false;
+      this.cached.delete(page);
+      this.cached.add(page);
     }
   }
 
@@ -306,6 +310,7 @@ export class ChunkPages {
     const buffer = page.buffer;
     if (buffer === null) return;
     page.buffer = null;
+    this.cached.delete(page);
     this.cacheBytes -= buffer.length;
     if (buffer.length === this.pageBytes && this.spare.length < 16) this.spare.push(buffer);
   }
@@ -362,7 +367,6 @@ export class ChunkPages {
       this.pages.delete(page.number);
       this.filePages.set(page.file, (this.filePages.get(page.file) as number) - 1);
     }
-    this.hand = null;
     for (const [number, count] of this.filePages) {
       if (count > 0 || (number === this.fileNumber && this.file !== null)) continue;
       this.removeFile(number);

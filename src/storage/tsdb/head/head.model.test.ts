@@ -108,6 +108,8 @@ class Subject {
       segmentBytesMax: 600,
       walBytesMax: this.walBytesMax,
       oooRowsMax: 1e6,
+      rewriteDeadMin: 1,
+      rewriteSliceRows: 2,
     });
   }
 

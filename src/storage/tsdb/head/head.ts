@@ -26,8 +26,10 @@ import { HeadReader, HeadSet } from './reader.ts';
 import { type HeadDirs, headDirs, Replay, type ReplayReport } from './replay.ts';
 import { selectRefs } from './selection.ts';
 import { SeriesLog } from './series-log.ts';
+import { rewriteNow } from './series-log-rewrite.ts';
 import { HAS_OOO, HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_REFS, type SeriesPage } from './series-table.ts';
 import { HeadStore, WINDOW_MS } from './store.ts';
+import { Upkeep } from './upkeep.ts';
 
 export interface HeadOptions {
   dir: string;
@@ -42,6 +44,9 @@ export interface HeadOptions {
   /** Size of a chunk page and of a chunk file; tests make them small. Defaults 64 KB, 64 MB. */
   pageBytes?: number;
   chunkFileBytesMax?: number;
+  /** Dead series from which on series.log may be rewritten while the head runs, and rows per slice; tests make them small. */
+  rewriteDeadMin?: number;
+  rewriteSliceRows?: number;
   /** Out-of-order rows from which on `needsOooFlush` asks for a flush. At four times as many, appends are refused. */
   oooRowsMax?: number;
   /** Most live series of a tenant, 0 = no limit; asked when a new series comes. */
@@ -71,8 +76,6 @@ export interface HeadStats {
 
 /** Most chunk pages that may wait for a failing disk before appends are refused. */
 const WAITING_PAGES_MAX = 256;
-/** Tails sealed at once by the upkeep. */
-const LAGGARDS_PER_STEP = 8192;
 const COLLECT_MAX = 100_000;
 
 export class Head implements Part {
@@ -87,20 +90,16 @@ export class Head implements Part {
   private readonly limbo = new Limbo();
   private readonly sweeper: Sweeper;
   private readonly appender: Appender;
+  private readonly upkeep: Upkeep;
   private readonly sync: SyncPolicy;
-  private readonly walBytesMax: number;
   private readonly oooRowsMax: number;
   private readonly log: (message: string) => void;
-  private truncatedAt = 0;
-  private maintaining: Promise<void> | null = null;
-  private syncErrors = 0;
   private closed = false;
 
   /** Opens the head in a folder, replaying what is there. Takes seconds with a million series. */
   constructor(options: HeadOptions) {
     this.files = options.files ?? nodeFiles;
     this.sync = options.sync ?? 'interval';
-    this.walBytesMax = options.walBytesMax ?? 512 << 20;
     this.oooRowsMax = options.oooRowsMax ?? 1_000_000;
     this.log = options.log ?? (() => {});
     this.dirs = headDirs(options.dir);
@@ -131,6 +130,19 @@ export class Head implements Part {
     this.sweeper.add(unswept, -1);
     this.limbo.add(free, this.wal.segment - 1, this.store.chunks.endPage - 1);
     this.appender = new Appender(this.store, this.seriesLog, this.wal, this.limbo, options.seriesMax ?? (() => 0));
+    this.upkeep = new Upkeep(
+      {
+        store: this.store,
+        seriesLog: this.seriesLog,
+        wal: this.wal,
+        pins: this.pins,
+        limbo: this.limbo,
+        sweeper: this.sweeper,
+        onSwept: () => this.appender.forgetPairs(),
+        log: this.log,
+      },
+      options,
+    );
   }
 
   private openSeriesLog(replay: Replay): SeriesLog {
@@ -141,7 +153,7 @@ export class Head implements Part {
     log.dead = replay.dead.length;
     // After damage the numbers in the file and in memory may disagree: write down what there is.
     const damaged = this.report.damage.some(d => d.file.endsWith('series.log'));
-    if (damaged || log.dead * 2 > log.registered) this.rewriteSeriesLog(log);
+    if (damaged || log.dead * 2 > log.registered) rewriteNow(this.store, log);
     return log;
   }
 
@@ -326,7 +338,7 @@ export class Head implements Part {
     this.pins.after(() => this.drop(floorT, oooFloor));
     this.seriesLog.addFlushed(floorT, oooFloor);
     this.commitSeriesLog();
-    this.truncatedAt = 0;
+    this.upkeep.truncateSoon();
   }
 
   private drop(floorT: number, oooFloor: number): void {
@@ -367,82 +379,7 @@ export class Head implements Part {
    * does a slice of sweeping. Never throws; a failing disk shows in `stats().syncErrors` and the log.
    */
   maintain(): Promise<void> {
-    this.maintaining ??= this.upkeep().finally(() => {
-      this.maintaining = null;
-    });
-    return this.maintaining;
-  }
-
-  private async upkeep(): Promise<void> {
-    if (this.closed) return;
-    try {
-      this.sweep();
-      this.sealLaggards();
-      this.store.chunks.writeWaiting();
-      if (this.sync === 'interval') {
-        await this.seriesLog.syncInBackground();
-        await this.wal.syncInBackground();
-      }
-      if (!this.closed) await this.truncate();
-    } catch (error) {
-      this.syncErrors++;
-      this.log(`upkeep of ${this.dirs.root} failed: ${(error as Error).message}`);
-    }
-  }
-
-  private sweep(): void {
-    if (!this.sweeper.pending) return;
-    const swept = this.sweeper.slice(this.pins.oldest);
-    if (swept === null) return;
-    this.appender.forgetPairs();
-    this.limbo.add(swept.refs, this.wal.segment, this.store.chunks.endPage - 1);
-    this.seriesLog.addSwept(swept);
-    this.commitSeriesLog();
-    if (!this.sweeper.pending && this.seriesLog.dead * 2 > this.seriesLog.registered && this.seriesLog.dead > 10_000) {
-      this.rewriteSeriesLog(this.seriesLog);
-    }
-  }
-
-  /** Seals tails that hold back old segments, once the WAL has grown beyond its bound. */
-  private sealLaggards(): void {
-    if (this.wal.bytes <= this.walBytesMax) return;
-    // Up to here may go: what remains is the newer half.
-    const before = this.wal.firstSegment + Math.ceil((this.wal.segment - this.wal.firstSegment) / 2);
-    const sealed = this.store.sealLaggards(before, LAGGARDS_PER_STEP);
-    if (sealed > 0 && sealed < LAGGARDS_PER_STEP) this.store.chunks.flush();
-    this.truncatedAt = 0;
-  }
-
-  /** Removes segments; the pages that make them superfluous are made durable first. */
-  private async truncate(): Promise<void> {
-    if (this.wal.segments === 1 || this.truncatedAt === this.wal.segment) {
-      this.limbo.advance(this.wal.firstSegment, this.store.chunks.firstPage);
-      return;
-    }
-    this.truncatedAt = this.wal.segment;
-    const first = this.store.firstSegment(this.wal.segment);
-    if (first > this.wal.firstSegment) {
-      if (this.sync !== 'never') await this.store.chunks.syncInBackground();
-      if (this.closed) return;
-      this.wal.truncate(first);
-    }
-    this.limbo.advance(this.wal.firstSegment, this.store.chunks.firstPage);
-  }
-
-  private rewriteSeriesLog(log: SeriesLog): void {
-    const { index, table, tombstones, floorT, oooFloor } = this.store;
-    log.rewrite(next => {
-      for (const tenant of index.tenants) next.addTenant(tenant);
-      for (let pair = 0; pair < index.pairIdsEnd; pair++) {
-        if (index.isPairAlive(pair)) next.addPair(index.tenantOfPair(pair), pair, index);
-      }
-      for (let ref = 0; ref < table.end; ref++) if (table.isAlive(ref)) next.addSeries(ref, table, index);
-      next.sealPending();
-      for (const [ref, list] of tombstones.entries()) {
-        for (const t of list) next.addTombstones([ref], [t.maxInOrderT], t);
-      }
-      next.addFlushed(floorT, oooFloor);
-    });
+    return this.upkeep.run();
   }
 
   stats(): HeadStats {
@@ -470,14 +407,14 @@ export class Head implements Part {
         histograms: store.histogramTails.bytes,
       },
       openSelections: this.pins.count,
-      syncErrors: this.syncErrors,
+      syncErrors: this.upkeep.errors,
     };
   }
 
   /** Writes out the current page, makes everything durable, closes the files. The head is unusable afterwards. */
   async close(): Promise<void> {
     if (this.closed) return;
-    await this.maintaining;
+    await this.upkeep.stop();
     this.closed = true;
     try {
       this.seriesLog.recover();
@@ -494,6 +431,7 @@ export class Head implements Part {
   /** Closes the files without writing or syncing anything, as a crash would leave them. */
   abandon(): void {
     this.closed = true;
+    void this.upkeep.stop();
     this.seriesLog.close();
     this.wal.close();
     this.store.chunks.close();

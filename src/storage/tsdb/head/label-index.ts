@@ -159,13 +159,16 @@ export class LabelIndex {
   /** Whether the last `internPair` made the pair. */
   madePair = false;
 
-  /** For the replay of series.log: makes the pair under the id that the log gives it. False where the id is taken. */
+  /** For the replay of series.log: makes the pair under the id that the log gives it. False where the id is another's. */
   restorePair(tenant: Tenant, id: number, name: Uint8Array, value: Uint8Array): boolean {
     if (id >= PAIR_IDS_MAX) return false;
     while (this.pairSize <= id) this.releasePairId(this.growPairs());
-    if (this.pairName.get(id) !== FREE) return false;
     const symbol = this.symbols.find(name, 0, name.length);
     let nameId = symbol < 0 ? -1 : this.lookupName(tenant.index, symbol);
+    if (this.pairName.get(id) !== FREE) {
+      // A rewritten log may say a thing twice.
+      return this.pairName.get(id) === nameId && this.pairValue.get(id) === this.symbols.find(value, 0, value.length);
+    }
     if (nameId < 0) nameId = this.makeName(tenant, this.symbols.acquire(name, 0, name.length));
     const valueId = this.symbols.find(value, 0, value.length);
     if (valueId >= 0 && this.lookupPair(nameId, valueId) >= 0) return false;

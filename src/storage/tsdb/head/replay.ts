@@ -129,12 +129,14 @@ export class Replay {
         if (!index.restorePair(tenant, id, name, value)) throw new CorruptRecordError(`pair ${id} exists`);
       },
       series: (ref, hash, tenantIndex, pairs, count) => {
-        this.registered++;
         const tenant = index.tenants[tenantIndex];
         if (tenant === undefined) throw new CorruptRecordError(`series ${ref} of unknown tenant ${tenantIndex}`);
         if (ref > table.end + REF_GAP_MAX) throw new CorruptRecordError(`ref ${ref} far beyond ${table.end}`);
+        const known = table.find(hash, 0);
+        // A rewritten log may say a thing twice.
+        if (known === ref) return;
         if (table.isAlive(ref)) throw new CorruptRecordError(`series ${ref} exists`);
-        if (table.find(hash, 0) >= 0) throw new CorruptRecordError(`series ${ref} has another one's identity`);
+        if (known >= 0) throw new CorruptRecordError(`series ${ref} has another one's identity`);
         for (let i = 0; i < count; i++) {
           const pair = pairs[i] as number;
           if (!index.isPairAlive(pair) || index.tenantOfPair(pair) !== tenantIndex) {
@@ -144,6 +146,7 @@ export class Replay {
         if (ref < table.end && store.page(ref).labels[ref & PAGE_MASK] !== 0) {
           throw new CorruptRecordError(`ref ${ref} is not free`);
         }
+        this.registered++;
         table.add(ref, hash, 0, tenantIndex, index.addSeries(tenant, ref, pairs, count));
       },
       dead: ref => {

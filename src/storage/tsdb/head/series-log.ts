@@ -9,7 +9,8 @@
  *
  * Pairs and refs are numbered as in memory, so that a replay does no string hashing per series: a million series of
  * twelve labels are 50 MB and a second, against 340 MB of label text. Everything for one append is buffered and
- * written before the WAL record that uses it. When more than half of the file is about dead series it is rewritten.
+ * written before the WAL record that uses it. When more than half of the file is about dead series it is rewritten
+ * (series-log-rewrite.ts).
  */
 import path from 'node:path';
 import type { Files } from '../wal/files.ts';
@@ -31,6 +32,20 @@ const REC_TOMBSTONES = 36;
 const REC_FLUSHED = 37;
 const REC_SWEPT = 38;
 const TENANTS_MAX = 1 << 24;
+
+/**
+ * How far a fresh log has come: pairs (and tenants) are being copied, then series, then all is there. A change is also written
+ * to it once what it changes may have been copied; before, the copy will show the change by itself.
+ */
+export const REWRITE_PAIRS = 0;
+export const REWRITE_SERIES = 1;
+export const REWRITE_ALL = 2;
+export type RewritePhase = 0 | 1 | 2;
+
+function phaseOf(type: number): number {
+  if (type === REC_TOMBSTONES || type === REC_FLUSHED) return REWRITE_ALL;
+  return type === REC_SERIES || type === REC_DEAD ? REWRITE_SERIES : REWRITE_PAIRS;
+}
 
 /** A growing frame under construction. */
 class FrameBuilder {
@@ -83,6 +98,10 @@ export class SeriesLog {
   /** Series registered, and series declared dead, in this file. */
   registered = 0;
   dead = 0;
+  /** The disk refused a write to this log while it was being made. */
+  failed = false;
+  private next: SeriesLog | null = null;
+  private phase: RewritePhase = REWRITE_PAIRS;
 
   constructor(files: Files, dir: string, file: LogFile) {
     this.files = files;
@@ -222,8 +241,22 @@ export class SeriesLog {
     const length = this.outLength;
     this.outLength = 0;
     if (length > 0) this.file.append(this.out, length);
+    this.next?.commitBeside();
     // Not kept: registering is rare.
     if (this.out.length > 1 << 20) this.out = new Uint8Array(1 << 13);
+  }
+
+  /** As `commit` of the fresh log: where it fails there is nothing to owe, the rewrite is given up. */
+  private commitBeside(): void {
+    this.sealPending();
+    const length = this.outLength;
+    this.outLength = 0;
+    if (length === 0 || this.failed) return;
+    try {
+      this.file.appendOrThrow(this.out, length);
+    } catch {
+      this.failed = true;
+    }
   }
 
   sync(): void {
@@ -242,32 +275,41 @@ export class SeriesLog {
     this.file.close();
   }
 
-  /**
-   * Writes a fresh log with the live state under a temporary name; `finish` puts it in this one's place. Nothing may be
-   * added to this log in between.
-   */
-  rewrite(fill: (log: SeriesLog) => void): void {
-    const temporary = `${this.path}.new`;
-    const next = new SeriesLog(
-      this.files,
-      path.dirname(this.path),
-      LogFile.create(this.files, temporary, SERIES_MAGIC, 1),
-    );
-    try {
-      fill(next);
-      next.commit();
-      next.sync();
-    } catch (error) {
-      next.close();
-      this.files.remove(temporary);
-      throw error;
-    }
-    this.files.rename(temporary, this.path);
+  // --- rewriting (series-log-rewrite.ts) ---
+
+  /** Begins a fresh log under a temporary name, to which records are written as well from now on. */
+  beginRewrite(): SeriesLog {
+    const file = LogFile.create(this.files, `${this.path}.new`, SERIES_MAGIC, 1);
+    this.next = new SeriesLog(this.files, path.dirname(this.path), file);
+    this.phase = REWRITE_PAIRS;
+    return this.next;
+  }
+
+  /** What the fresh log has received in full, so that changes of it must be written there too. */
+  rewritten(phase: RewritePhase): void {
+    this.phase = phase;
+  }
+
+  /** Puts the fresh log, complete and durable, in this one's place. */
+  finishRewrite(): void {
+    const { next } = this;
+    if (next === null) return;
+    // What has been added since the caller synced it.
+    next.sync();
+    this.next = null;
+    this.files.rename(`${this.path}.new`, this.path);
     this.files.syncDir(path.dirname(this.path));
     this.file.close();
     this.file = next.file;
     this.registered = next.registered;
-    this.dead = 0;
+    this.dead = next.dead;
+  }
+
+  abortRewrite(): void {
+    if (this.next === null) return;
+    this.next.close();
+    this.next = null;
+    this.files.remove(`${this.path}.new`);
   }
 
   /** Completes the frames under construction: what is added next stands behind them. */
@@ -293,7 +335,9 @@ export class SeriesLog {
     this.lastRef = 0;
   }
 
+  /** Takes a complete frame, for this file and, where the fresh log must know, for that. */
   private push(bytes: Uint8Array, length: number): void {
+    if (this.next !== null && this.phase >= phaseOf(bytes[1] as number)) this.next.push(bytes, length);
     if (this.outLength + length > this.out.length) {
       const out = new Uint8Array(Math.max(this.outLength + length, this.out.length * 2));
       out.set(this.out.subarray(0, this.outLength));
