@@ -51,7 +51,8 @@ async function main(): Promise<number> {
     await RUNNERS[part](session);
     console.log(`\n(${part}: ${((performance.now() - began) / 1000).toFixed(0)} s)`);
   }
-  const gates = gateTable(report);
+  // Quick sizes say nothing about who is faster.
+  const gates = options.quick ? '' : gateTable(report);
   if (gates !== '') console.log(`\n# gates\n\n${gates}`);
   console.log(`\nFigures: ${report.file}`);
   return report.notes.some(note => note.includes('FAILED')) ? 1 : 0;

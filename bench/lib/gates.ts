@@ -99,7 +99,14 @@ function judge(rule: Rule, key: string, figures: Figure[]): string | null {
   const ratio = best === null ? null : higher ? ours / best : best / ours;
   const meets = (bar: Rule['gate']): boolean =>
     'most' in bar ? ours <= bar.most : ratio === null || ratio >= bar.ratio;
-  const verdict = !meets(rule.gate) ? 'BELOW THE GATE' : rule.target && !meets(rule.target) ? 'gate' : 'target';
+  const blind = ratio === null && 'ratio' in rule.gate;
+  const verdict = blind
+    ? 'no peer'
+    : !meets(rule.gate)
+      ? 'BELOW THE GATE'
+      : rule.target && !meets(rule.target)
+        ? 'gate'
+        : 'target';
   const digits = ours >= 100 ? ours.toFixed(0) : ours.toPrecision(3);
   return `| ${rule.what} | ${key} | ${digits} | ${ratio === null ? '-' : `${ratio.toFixed(2)}x`} | ${verdict} |`;
 }
