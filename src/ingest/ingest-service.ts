@@ -43,6 +43,8 @@ async function ingestRemoteWrite(
   request: IngestRequest,
   body: Uint8Array,
 ): Promise<IngestResponse> {
+  const problem = contentTypeProblem(request.contentType);
+  if (problem !== '') return { status: 415, headers: {}, body: `${problem}\n` };
   const v2 = isVersion2(request);
   return answering(deps, async () => {
     const seed = deps.hasher.tenantSeed(request.tenant);
@@ -85,6 +87,25 @@ async function answering(deps: IngestServiceDeps, work: () => Promise<IngestResp
       body: 'internal error; the log says more. Nothing of this request is acknowledged\n',
     };
   }
+}
+
+/** Old senders give no content type. */
+function contentTypeProblem(contentType: string): string {
+  const [mediaType = '', ...parameters] = contentType
+    .toLowerCase()
+    .split(';')
+    .map(part => part.trim());
+  const proto =
+    parameters
+      .find(p => p.startsWith('proto='))
+      ?.slice('proto='.length)
+      .replaceAll('"', '') ?? '';
+  const known = ['', 'prometheus.writerequest', 'io.prometheus.write.v2.request'].includes(proto);
+  if (['', 'application/x-protobuf'].includes(mediaType) && known) return '';
+  return (
+    `the content type ${JSON.stringify(contentType.slice(0, 200))} is not supported: send application/x-protobuf, with ` +
+    'proto=prometheus.WriteRequest or proto=io.prometheus.write.v2.Request'
+  );
 }
 
 /** `application/x-protobuf;proto=io.prometheus.write.v2.Request`, as the 2.0 specification negotiates it. */

@@ -64,6 +64,9 @@ export const METRIC_TYPES = [
 
 /** Code points of all label names and values of an exemplar; the bound of OpenMetrics. */
 const MAX_EXEMPLAR_LABEL_CHARS = 128;
+/** The shortest label in the canonical encoding: two tags of labels and fields, their lengths, one byte of name and of value. */
+const LABEL_BYTES_MIN = 8;
+const TOO_LARGE = `more than ${MAX_LABELS} labels, or more than ${MAX_LABEL_SET_BYTES} bytes of them`;
 const METRIC_NAME = new TextEncoder().encode('__name__');
 const decoder = new TextDecoder();
 const labelSet = new LabelSet();
@@ -175,6 +178,7 @@ class ScanFinisher {
     }
     // After all submessages have been read: canonical labels are written over the row they came from.
     if (slowRows > 0) this.readSlowRows();
+    this.dropOversized();
     const batch: SampleBatch = {
       seriesCount: scan.seriesCount,
       labelBytes: scan.bytes,
@@ -191,6 +195,21 @@ class ScanFinisher {
     };
     if (this.droppedSeries !== null || scan.oddTimes) compactBatch(batch, this.droppedSeries, this.rejections);
     return { batch, rejected: this.rejections.list(), dropped: this.drops.list() };
+  }
+
+  /** The kernel does not bound what it takes: label sets as large as the message would live in the index for good. */
+  private dropOversized(): void {
+    const { labelStart, labelEnd, seriesCount, bytes } = this.scan;
+    for (let i = 0; i < seriesCount; i++) {
+      const start = labelStart[i] as number;
+      const size = (labelEnd[i] as number) - start;
+      // Fast path: too short for more labels than may be.
+      if (size <= MAX_LABELS * LABEL_BYTES_MIN || this.droppedSeries?.[i] === 1) continue;
+      if (size <= MAX_LABEL_SET_BYTES && countLabels(bytes, start, start + size) <= MAX_LABELS) continue;
+      this.droppedSeries ??= new Uint8Array(seriesCount);
+      this.droppedSeries[i] = 1;
+      this.rejections.add('invalid_labels', 1, () => `series ${i}: ${TOO_LARGE}`);
+    }
   }
 
   private readExtra(i: number, kind: number): void {
@@ -293,6 +312,18 @@ class ScanFinisher {
   }
 }
 
+/** Labels of a canonical encoding. */
+function countLabels(bytes: Uint8Array, start: number, end: number): number {
+  const reader = new ProtobufReader(bytes, start, end);
+  let count = 0;
+  while (reader.more()) {
+    reader.field();
+    reader.skip();
+    count++;
+  }
+  return count;
+}
+
 /** Milliseconds that a batch may carry. */
 export function isKeepableTime(ms: number): boolean {
   return ms >= 0 && ms <= Number.MAX_SAFE_INTEGER;
@@ -334,7 +365,7 @@ export function labelProblem(set: LabelSet): string {
 }
 
 function labelTextProblem(set: LabelSet): string {
-  if (set.tooLarge) return `more than ${MAX_LABELS} labels, or more than ${MAX_LABEL_SET_BYTES} bytes of them`;
+  if (set.tooLarge) return TOO_LARGE;
   for (let i = 0; i < set.count; i++) {
     const [nameStart, nameEnd, valueStart, valueEnd] = set.offsets(i);
     if (nameStart === nameEnd && valueStart !== valueEnd) return `label ${i} has an empty name`;

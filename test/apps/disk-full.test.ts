@@ -1,0 +1,136 @@
+/**
+ * A full disk, for real: the data folder on a small tmpfs, filled to the brim by a ballast file and by writes. Writes are refused with
+ * 503, reads go on, and once there is room writes go on by themselves; nothing acknowledged is lost, also across kill -9.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { until } from '../support/programs.ts';
+import { type Answer, remoteWrite, type WriteSeries } from '../support/remote-write.ts';
+import { Sightline } from '../support/sightline.ts';
+
+/** A mounted tmpfs, or '' where this user cannot mount. */
+function mountTmpfs(t: TestContext, size: string): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sightline-small-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', dir], { stdio: 'ignore' });
+  } catch {
+    rmSync(dir, { recursive: true });
+    return '';
+  }
+  t.after(() => {
+    execFileSync('umount', ['-l', dir]);
+    rmSync(dir, { recursive: true });
+  });
+  return dir;
+}
+
+/** Everything that is free, in one file, but for `spareBytes`. */
+function fill(file: string, dir: string, spareBytes: number): void {
+  const { bavail, bsize } = statfsSync(dir);
+  writeFileSync(file, Buffer.alloc(Math.max(0, bavail * bsize - spareBytes), 1));
+}
+
+class Numbered {
+  readonly kept = new Map<string, number>();
+  private next = 0;
+  private readonly baseMs: number;
+
+  constructor(baseMs: number) {
+    this.baseMs = baseMs;
+  }
+
+  /** One request of 200 samples, half of them of new series. */
+  async write(server: Sightline): Promise<Answer> {
+    const n = this.next++;
+    const t = this.baseMs + n * 1000;
+    const series: WriteSeries[] = Array.from({ length: 200 }, (_, i) => ({
+      labels: ['__name__', 'full', 'i', String(i), 'n', i % 2 === 0 ? 'all' : String(n)],
+      timestamps: [t],
+      values: Float64Array.of(n * 1000 + i),
+    }));
+    const answer = await remoteWrite(server.url, series);
+    if (answer.status !== 204) return answer;
+    for (const s of series) this.kept.set(`${s.labels[3]}/${s.labels[5]}/${t}`, s.values[0] as number);
+    return answer;
+  }
+
+  async verify(server: Sightline, what: string): Promise<void> {
+    const text = await server.get('/api/v1/export?match[]=full');
+    const found = new Map<string, number>();
+    for (const line of text.split('\n').filter(l => l !== '')) {
+      const row = JSON.parse(line) as { metric: { i: string; n: string }; values: number[]; timestamps: number[] };
+      for (const [k, t] of row.timestamps.entries()) {
+        found.set(`${row.metric.i}/${row.metric.n}/${t}`, row.values[k] as number);
+      }
+    }
+    const lost = [...this.kept].filter(([key, value]) => found.get(key) !== value);
+    assert.deepEqual(lost.slice(0, 5), [], `${what}: ${lost.length} of ${this.kept.size} acknowledged samples lost`);
+  }
+}
+
+test('a full disk refuses writes, answers queries, and recovers without a restart', async t => {
+  const small = mountTmpfs(t, '48m');
+  if (small === '') return t.skip('skipped: needs root and tmpfs');
+  const data = join(small, 'data');
+  const ballast = join(small, 'ballast');
+  mkdirSync(data);
+  const args = ['--data-dir', data, '--shards', '2', '--admin-api', '--log-level', 'error'];
+  const server = await Sightline.start(t, { config: 'host: {enabled: false}\nself: {interval: 1h}\n', args });
+  assert.ok(existsSync(join(data, 'sightline-format.json')), 'the data is on the small disk');
+  const load = new Numbered(Date.now() - 3_600_000);
+  const refused = async (): Promise<Answer> =>
+    until('a refusal', async () => {
+      const answer = await load.write(server);
+      return answer.status !== 204 && answer;
+    });
+  const accepted = (): Promise<unknown> =>
+    until('writes to go on', async () => (await load.write(server)).status === 204);
+
+  for (let i = 0; i < 20; i++) assert.equal((await load.write(server)).status, 204);
+  for (const round of [1, 2]) {
+    fill(ballast, small, round * 40_000);
+    const { status, body, headers } = await refused();
+    assert.equal(status, 503, body);
+    assert.match(body, /no space left|full/i);
+    assert.ok(Number(headers.get('retry-after')) > 0, 'Retry-After');
+    const count = await server.query('count(count_over_time(full[2h]))');
+    assert.ok(Number(count[0]?.value[1]) >= 200, 'queries go on');
+    const flush = await server.post('/api/v1/admin/tsdb/snapshot', '');
+    assert.ok(flush.status === 200 || flush.status >= 500, `a snapshot on a full disk: ${flush.status} ${flush.body}`);
+    await load.verify(server, `round ${round}, full`);
+    if (round === 2) {
+      await server.kill();
+      // There must be room to start: the log of what is full cannot be replayed into nothing.
+      rmSync(ballast);
+      await server.launch();
+      await load.verify(server, 'after kill -9 while full');
+    }
+    if (round !== 2) rmSync(ballast);
+    await accepted();
+    await load.verify(server, `round ${round}, room again`);
+  }
+  await server.kill();
+  await server.launch();
+  await load.verify(server, 'after kill -9');
+  // Full before the start: it starts or says why, and loses nothing.
+  await server.kill();
+  fill(ballast, small, 0);
+  const started = await server.launch().then(
+    () => true,
+    (error: Error) => {
+      assert.match(error.message, /no space left|full/i);
+      return false;
+    },
+  );
+  t.diagnostic(started ? 'it starts on a full disk' : 'it refuses to start on a full disk');
+  if (started) await load.verify(server, 'started full');
+  await server.kill();
+  rmSync(ballast);
+  await server.launch();
+  await load.verify(server, 'at last');
+  t.diagnostic(`${load.kept.size} acknowledged samples`);
+});
