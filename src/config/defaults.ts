@@ -60,6 +60,12 @@ export const DEFAULTS = Object.freeze({
       // Age at which 1 min points become 1 h points.
       '1h': '30d',
     }),
+    dedup: Object.freeze({
+      // 0 = off. With several scrapers on the same targets: their scrape interval.
+      interval: '0s',
+      // Labels that tell the scrapers apart, e.g. prometheus_replica; taken off incoming series.
+      replica_labels: Object.freeze([] as string[]),
+    }),
     wal: Object.freeze({
       // Everything acknowledged survives kill -9 in any mode; this is about power loss. interval: lose at most the interval. always:
       // lose nothing, at one fdatasync per commit. never: the kernel's own write-back, some 30 s.

@@ -113,6 +113,15 @@ export const configSchema = z.strictObject({
           '1h': duration(0).prefault(DEFAULTS.storage.downsample['1h']),
         })
         .prefault({}),
+      dedup: z
+        .strictObject({
+          interval: duration(0).prefault(DEFAULTS.storage.dedup.interval),
+          replica_labels: z
+            .array(z.string().min(1))
+            .max(16)
+            .default([...DEFAULTS.storage.dedup.replica_labels]),
+        })
+        .prefault({}),
       wal: z
         .strictObject({
           sync: z.enum(['interval', 'always', 'never']).default(DEFAULTS.storage.wal.sync as 'interval'),

@@ -20,6 +20,7 @@ import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createKernel } from '../lib/kernel/kernel.ts';
 import { errorText, type Logger } from '../lib/log.ts';
 import { type FamilySnapshot, LATENCY_BUCKETS, MetricsRegistry } from '../lib/metrics.ts';
+import { withoutReplicaLabels } from '../pipeline/replica-labels.ts';
 import { DEFAULT_QUERY_LIMITS } from '../query/limits/query-limits.ts';
 import { createPromqlEngine } from '../query/promql/engine.ts';
 import { createLocalLeafSource } from '../query/promql/leaf.ts';
@@ -67,10 +68,12 @@ export class ShardRuntime {
     const { log } = options;
     this.own = localHandle({ shard, leaves: createLocalLeafSource(shard), index: shard, admin: adminOf(shard) });
     const all = peers.map(peer => peer ?? this.own);
-    this.sink = new ShardExchange(options.index, shard, peers);
+    const hasher = new IdentityHasher(options.identitySecret);
+    const exchange = new ShardExchange(options.index, shard, peers);
+    this.sink = withoutReplicaLabels(exchange, hasher, options.storage.dedup.replica_labels);
     this.ingest = createIngestService({
       kernel: createKernel(),
-      hasher: new IdentityHasher(options.identitySecret),
+      hasher,
       sink: this.sink,
       now: () => systemClock.now(),
       onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
@@ -124,6 +127,7 @@ export class ShardRuntime {
       log: options.log,
       metrics,
       changes: new SharedChangeFeed(options.changeMemory, options.count),
+      dedupMs: storage.dedup.interval,
       walSync: storage.wal.sync,
       walSyncIntervalMs: storage.wal.sync_interval,
       retention: {

@@ -10,6 +10,7 @@ import { TimeSlice } from '../../lib/yield.ts';
 import { removeBlock } from './block/reader.ts';
 import { BlockWriter } from './block/writer.ts';
 import type { BlockStore } from './block-store.ts';
+import { dedupInterval } from './dedup.ts';
 import type { FlushSlice, FlushTenant, HeadFlush } from './head/flush.ts';
 import type { Head } from './head/head.ts';
 import { flushWindowMs, windowStart } from './plan.ts';
@@ -26,12 +27,18 @@ interface Window {
 }
 
 /** Flushes what the head has up to maxT (inclusive). Nothing is lost if it fails: the head keeps all of it. */
-export async function flushHead(head: Head, blocks: BlockStore, maxT: number, nowMs: number): Promise<FlushResult> {
+export async function flushHead(
+  head: Head,
+  blocks: BlockStore,
+  maxT: number,
+  nowMs: number,
+  dedupMs: number,
+): Promise<FlushResult> {
   const flush = head.beginFlush(maxT);
   const paths: string[] = [];
   const result: FlushResult = { blocks: 0, samples: 0, bytes: 0 };
   try {
-    await writeBlocks(flush, blocks, nowMs, paths, result);
+    await writeBlocks(flush, blocks, nowMs, dedupMs, paths, result);
   } catch (error) {
     for (const path of paths) removeBlock(path);
     throw error;
@@ -47,6 +54,7 @@ async function writeBlocks(
   flush: HeadFlush,
   blocks: BlockStore,
   nowMs: number,
+  dedupMs: number,
   paths: string[],
   result: FlushResult,
 ): Promise<void> {
@@ -61,7 +69,7 @@ async function writeBlocks(
       });
       try {
         for (const part of flush.series(tenant.tenant, window.start, window.end)) {
-          await writeSlice(part, writer, slice);
+          await writeSlice(part, writer, dedupMs, slice);
         }
       } catch (error) {
         writer.abort();
@@ -75,7 +83,7 @@ async function writeBlocks(
   }
 }
 
-async function writeSlice(part: FlushSlice, writer: BlockWriter, slice: TimeSlice): Promise<void> {
+async function writeSlice(part: FlushSlice, writer: BlockWriter, dedupMs: number, slice: TimeSlice): Promise<void> {
   const hash = new Uint32Array(4);
   const buffer = newSampleBuffer(256);
   for (let i = 0; i < part.count; i++) {
@@ -84,6 +92,7 @@ async function writeSlice(part: FlushSlice, writer: BlockWriter, slice: TimeSlic
     buffer.startTimestamps = null;
     buffer.histogramStartTimestamps = null;
     part.read(i, buffer);
+    if (dedupMs > 0) dedupInterval(buffer, dedupMs);
     if (buffer.length > 0 || buffer.histogramLength > 0) {
       part.hash(i, hash, 0);
       writer.addSeries(hash, part.labels(i), buffer);

@@ -7,6 +7,7 @@
  */
 import { newSampleBuffer, type SampleBuffer, type SeriesSet } from '../../contracts/sample-source.ts';
 import type { Labels } from '../../model/labels.ts';
+import { dedupInterval } from './dedup.ts';
 import { mergeRuns } from './merge.ts';
 import type { PartSet } from './part.ts';
 
@@ -27,12 +28,15 @@ export class MergedSeriesSet implements SeriesSet {
   private readonly scratch: SampleBuffer[] = [];
 
   private release: (() => void) | null;
+  private readonly dedupMs: number;
 
   /**
    * @param parts in order of time where they can be.
    * @param release called once by `close`: lets go of the parts.
+   * @param dedupMs keeps one sample per this interval (dedup.ts); 0 = all.
    */
-  constructor(parts: readonly PartRead[], infos: readonly string[], release: () => void) {
+  constructor(parts: readonly PartRead[], infos: readonly string[], release: () => void, dedupMs = 0) {
+    this.dedupMs = dedupMs;
     this.parts = parts;
     this.infos = infos;
     this.release = release;
@@ -48,6 +52,11 @@ export class MergedSeriesSet implements SeriesSet {
   }
 
   read(i: number, into: SampleBuffer): void {
+    this.readAll(i, into);
+    if (this.dedupMs > 0) dedupInterval(into, this.dedupMs);
+  }
+
+  private readAll(i: number, into: SampleBuffer): void {
     clear(into);
     if (this.join === null) {
       const { set, minT, maxT } = this.parts[0] as PartRead;

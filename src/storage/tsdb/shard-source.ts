@@ -49,6 +49,8 @@ export interface SourceParts {
   blocks: BlockStore;
   exemplars: ExemplarIndex;
   metadata: MetadataIndex;
+  /** Keeps one sample per this interval (dedup.ts); 0 = all. ms. */
+  dedupMs: number;
 }
 
 export class ShardSource implements SampleSource {
@@ -93,7 +95,7 @@ export class ShardSource implements SampleSource {
         ? [`answered in part from ${resolutionText(coarsest)} resolution: finer data is past its retention`]
         : [];
     const filled = [...reads, { set: headSet, minT, maxT }].filter(r => r.set.count > 0);
-    return new MergedSeriesSet(filled, infos, release);
+    return new MergedSeriesSet(filled, infos, release, this.parts.dedupMs);
   }
 
   async labelNames(tenant: TenantId, request: LabelRequest, signal?: AbortSignal): Promise<LabelResult> {

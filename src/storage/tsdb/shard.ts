@@ -40,6 +40,8 @@ export interface ShardOptions {
   walSyncIntervalMs: number;
   retention: RetentionPolicy;
   downsample: DownsamplePolicy;
+  /** Keeps one sample per this interval, for replicated scrapers; 0 or absent = all. */
+  dedupMs?: number;
   /** Bytes of inflated blocks and of their indexes kept in memory. */
   blockCacheBytes?: number;
   /** Bytes of sealed head chunks kept in memory. */
@@ -70,7 +72,7 @@ export class TsdbShard extends ShardSource {
     exemplars: ExemplarStore,
     metadata: MetadataStore,
   ) {
-    super({ head, blocks, exemplars, metadata });
+    super({ head, blocks, exemplars, metadata, dedupMs: options.dedupMs ?? 0 });
     this.options = options;
     this.head = head;
     this.blocks = blocks;
@@ -86,6 +88,7 @@ export class TsdbShard extends ShardSource {
       downsampleOf: () => options.downsample,
       maxBytes: options.retention.maxBytes,
       expired: tenant => options.changes.noteAll(options.shardIndex, tenant),
+      dedupMs: options.dedupMs ?? 0,
       dropExemplars: beforeMs => exemplars.expire(beforeMs),
     });
     this.metrics = shardMetrics(options.metrics, this);
@@ -130,6 +133,10 @@ export class TsdbShard extends ShardSource {
     this.timers.push({ cancel: () => timer.current.cancel() });
   }
 
+  private hurry(): void {
+    if (this.timers.length > 0) this.upkeep.round().catch(error => this.failed(error));
+  }
+
   private failed(error: unknown): void {
     this.metrics.upkeepFailures.inc();
     this.options.log.error({ error: errorText(error) }, 'upkeep failed; it is tried again');
@@ -141,6 +148,8 @@ export class TsdbShard extends ShardSource {
     let exemplars = 0;
     if (batch.exemplars !== null) exemplars = this.exemplarStore.append(tenant, batch, chosen);
     if (batch.metadata !== null) this.metadataStore.put(tenant, batch.metadata);
+    // A backfill must not have to wait for the next round.
+    if (counts.outOfOrder > 0 && this.head.needsOooFlush) this.hurry();
     if (counts.minT < this.options.clock.now() - FRESH_MS) {
       this.options.changes.note(this.options.shardIndex, tenant, counts.minT);
     }

@@ -46,6 +46,8 @@ export interface UpkeepOptions {
   maxBytes: number;
   /** Told when what queries see of a tenant's past has changed. */
   expired(tenant: TenantId): void;
+  /** Flushed blocks keep one sample per this interval; 0 = all. */
+  dedupMs: number;
   dropExemplars(beforeMs: number): void;
 }
 
@@ -56,6 +58,8 @@ interface Planned extends PlanBlock {
 /** The head is flushed up to the last 2 h window that ended this long ago: late scrapes still find it in memory. */
 const FLUSH_LAG_MS = HOUR_MS / 2;
 const FLUSH_WINDOW_MS = 2 * HOUR_MS;
+/** Sealed chunks of the head on disk from which on it is flushed without waiting for a window's end. */
+const CHUNK_FILES_MAX = 2 * 1024 ** 3;
 /** Series without a sample for this long leave the head's index. */
 const STALE_SERIES_MS = DAY_MS;
 const COLLECT_EVERY_MS = 10 * 60_000;
@@ -69,11 +73,13 @@ export class Upkeep {
   private stopped = false;
   private collectedAt = 0;
   /** Late rows alone do not start a flush before their number asks for it. */
-  private flushedTo = -1;
+  private flushedTo: number;
   private running: Promise<void> | null = null;
 
   constructor(options: UpkeepOptions) {
     this.o = options;
+    // What a start finds is flushed when the next window ends: until then a backfill from old to new goes on in order.
+    this.flushedTo = flushableTo(options.clock.now());
     this.refusedPath = join(options.dir, 'not-downsampled.json');
     this.refused = new Set(readList(this.refusedPath));
   }
@@ -123,8 +129,9 @@ export class Upkeep {
     const now = this.o.clock.now();
     if (this.stopped) return;
     const { head } = this.o;
-    const upTo = windowStart(now - FLUSH_LAG_MS, FLUSH_WINDOW_MS) - 1;
-    if (head.needsOooFlush || (upTo > this.flushedTo && head.minT <= upTo)) {
+    const upTo = flushableTo(now);
+    const full = head.needsOooFlush || head.chunkFileBytes > CHUNK_FILES_MAX;
+    if (full || (upTo > this.flushedTo && head.minT <= upTo)) {
       await this.mutex.run(() => this.flush(upTo));
       this.flushedTo = upTo;
     }
@@ -140,7 +147,7 @@ export class Upkeep {
 
   private async flush(maxT: number): Promise<void> {
     const began = performance.now();
-    const done = await flushHead(this.o.head, this.o.blocks, maxT, Math.round(this.o.clock.now()));
+    const done = await flushHead(this.o.head, this.o.blocks, maxT, Math.round(this.o.clock.now()), this.o.dedupMs);
     if (done.blocks > 0) {
       this.o.log.info({ ...done, ms: Math.round(performance.now() - began) }, 'flushed the head to blocks');
     }
@@ -278,6 +285,11 @@ export class Upkeep {
       arrivedMs: block.meta.arrivedMs,
     }));
   }
+}
+
+/** End of the last window that may be flushed, inclusive. */
+function flushableTo(nowMs: number): number {
+  return windowStart(nowMs - FLUSH_LAG_MS, FLUSH_WINDOW_MS) - 1;
 }
 
 function readList(path: string): string[] {

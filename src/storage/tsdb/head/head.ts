@@ -187,6 +187,11 @@ export class Head implements Part {
     }
   }
 
+  /** Bytes of sealed chunks on disk. */
+  get chunkFileBytes(): number {
+    return this.store.chunks.diskBytes;
+  }
+
   /** Whether out-of-order rows should be flushed to blocks soon. */
   get needsOooFlush(): boolean {
     return this.store.ooo.end - this.store.oooFloor > this.oooRowsMax;
