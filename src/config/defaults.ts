@@ -60,6 +60,8 @@ export const DEFAULTS = Object.freeze({
       // Age at which 1 min points become 1 h points.
       '1h': '30d',
     }),
+    // Tenant name to its own `retention` and `downsample`; what is not given there is as above.
+    tenants: Object.freeze({}),
     dedup: Object.freeze({
       // 0 = off. With several scrapers on the same targets: their scrape interval.
       interval: '0s',

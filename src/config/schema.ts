@@ -113,6 +113,18 @@ export const configSchema = z.strictObject({
           '1h': duration(0).prefault(DEFAULTS.storage.downsample['1h']),
         })
         .prefault({}),
+      tenants: z
+        .record(
+          z.string().regex(/^[a-zA-Z0-9!\-_.*'()]{1,150}$/, 'is no tenant name'),
+          z.strictObject({
+            retention: z.strictObject({ raw: duration(), '1m': duration(), '1h': duration() }).partial().default({}),
+            downsample: z
+              .strictObject({ '1m': duration(0), '1h': duration(0) })
+              .partial()
+              .default({}),
+          }),
+        )
+        .default({}),
       dedup: z
         .strictObject({
           interval: duration(0).prefault(DEFAULTS.storage.dedup.interval),

@@ -27,7 +27,7 @@ import { createLocalLeafSource } from '../query/promql/leaf.ts';
 import { createShardedLeafSource } from '../query/promql/leaf-merge.ts';
 import { DEFAULT_FEATURES } from '../query/promql/parser.ts';
 import { SharedChangeFeed } from '../storage/tsdb/change-feed.ts';
-import { TsdbShard } from '../storage/tsdb/shard.ts';
+import { type TenantPolicy, TsdbShard } from '../storage/tsdb/shard.ts';
 import { ShardExchange } from './shard-exchange.ts';
 import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
 import { ShardedSource } from './sharded-source.ts';
@@ -130,16 +130,18 @@ export class ShardRuntime {
       dedupMs: storage.dedup.interval,
       walSync: storage.wal.sync,
       walSyncIntervalMs: storage.wal.sync_interval,
-      retention: {
-        rawMs: storage.retention.raw,
-        minuteMs: storage.retention['1m'],
-        hourMs: storage.retention['1h'],
-        maxBytes: Math.floor((storage.retention.size ?? 0) / options.count),
-      },
-      downsample: {
-        minuteAfterMs: storage.downsample['1m'] === 0 ? null : storage.downsample['1m'],
-        hourAfterMs: storage.downsample['1h'] === 0 ? null : storage.downsample['1h'],
-      },
+      ...policyOf(storage, storage.retention, storage.downsample, options.count),
+      tenants: new Map(
+        Object.entries(storage.tenants).map(([tenant, own]) => [
+          tenant,
+          policyOf(
+            storage,
+            { ...storage.retention, ...own.retention },
+            { ...storage.downsample, ...own.downsample },
+            options.count,
+          ),
+        ]),
+      ),
     });
     shard.startUpkeep();
     return new ShardRuntime(options, shard, metrics, peers);
@@ -152,6 +154,26 @@ export class ShardRuntime {
   async close(): Promise<void> {
     await this.shard.close();
   }
+}
+
+function policyOf(
+  storage: Config['storage'],
+  retention: { raw: number; '1m': number; '1h': number },
+  downsample: { '1m': number; '1h': number },
+  shards: number,
+): TenantPolicy {
+  return {
+    retention: {
+      rawMs: retention.raw,
+      minuteMs: retention['1m'],
+      hourMs: retention['1h'],
+      maxBytes: Math.floor((storage.retention.size ?? 0) / shards),
+    },
+    downsample: {
+      minuteAfterMs: downsample['1m'] === 0 ? null : downsample['1m'],
+      hourAfterMs: downsample['1h'] === 0 ? null : downsample['1h'],
+    },
+  };
 }
 
 function adminOf(shard: TsdbShard): ShardAdmin {

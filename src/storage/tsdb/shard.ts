@@ -29,6 +29,11 @@ import { type ShardMetrics, shardMetrics } from './shard-metrics.ts';
 import { ShardSource } from './shard-source.ts';
 import { Upkeep } from './upkeep.ts';
 
+export interface TenantPolicy {
+  retention: RetentionPolicy;
+  downsample: DownsamplePolicy;
+}
+
 export interface ShardOptions {
   dir: string;
   shardIndex: number;
@@ -40,6 +45,8 @@ export interface ShardOptions {
   walSyncIntervalMs: number;
   retention: RetentionPolicy;
   downsample: DownsamplePolicy;
+  /** Tenants with periods of their own. */
+  tenants?: ReadonlyMap<TenantId, TenantPolicy>;
   /** Keeps one sample per this interval, for replicated scrapers; 0 or absent = all. */
   dedupMs?: number;
   /** Bytes of inflated blocks and of their indexes kept in memory. */
@@ -84,8 +91,8 @@ export class TsdbShard extends ShardSource {
       blocks,
       clock: options.clock,
       log: options.log,
-      retentionOf: () => options.retention,
-      downsampleOf: () => options.downsample,
+      retentionOf: tenant => options.tenants?.get(tenant)?.retention ?? options.retention,
+      downsampleOf: tenant => options.tenants?.get(tenant)?.downsample ?? options.downsample,
       maxBytes: options.retention.maxBytes,
       expired: tenant => options.changes.noteAll(options.shardIndex, tenant),
       dedupMs: options.dedupMs ?? 0,
