@@ -74,6 +74,8 @@ export class ChunkPages {
   private file: LogFile | null = null;
   /** Full files that may not be durable yet. */
   private unsynced: LogFile[] = [];
+  /** A file's name may not be durable yet. */
+  private newName = false;
   private fileNumber = 0;
   /** Sizes of files, by number. */
   private readonly fileSizes = new Map<number, number>();
@@ -204,7 +206,7 @@ export class ChunkPages {
   private nextFile(): void {
     const number = this.fileNumber + 1;
     const file = LogFile.create(this.files, filePath(this.dir, number), CHUNK_MAGIC, number);
-    this.files.syncDir(this.dir);
+    this.newName = true;
     if (this.file !== null) this.unsynced.push(this.file);
     this.file = file;
     this.fileNumber = number;
@@ -220,6 +222,8 @@ export class ChunkPages {
     }
     this.unsynced = [];
     this.file?.sync();
+    if (this.newName) this.files.syncDir(this.dir);
+    this.newName = false;
   }
 
   /** As `sync`, for the pages written before the call, without blocking this thread. */
@@ -237,6 +241,14 @@ export class ChunkPages {
       file.close();
     }
     await this.file?.syncInBackground();
+    if (!this.newName) return;
+    this.newName = false;
+    try {
+      await this.files.syncDirInBackground(this.dir);
+    } catch (error) {
+      this.newName = true;
+      throw error;
+    }
   }
 
   // --- reading ---

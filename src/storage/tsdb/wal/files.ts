@@ -22,6 +22,7 @@ export interface Files {
   makeDir(dir: string): void;
   /** Makes names created in or removed from the folder durable. */
   syncDir(dir: string): void;
+  syncDirInBackground(dir: string): Promise<void>;
   rename(from: string, to: string): void;
   remove(path: string): void;
   copy(from: string, to: string): void;
@@ -54,6 +55,14 @@ export const nodeFiles: Files = {
       fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);
+    }
+  },
+  syncDirInBackground: async dir => {
+    const handle = await fs.promises.open(dir, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
     }
   },
   rename: (from, to) => fs.renameSync(from, to),

@@ -34,6 +34,8 @@ export class Wal {
   /** Closed but not yet synced. */
   private unsynced: LogFile[] = [];
   private closedBytes = 0;
+  /** A segment's name may not be durable yet. */
+  private newName = false;
 
   /** Opens a log whose old segments (number and size) have been replayed; writing goes on in a new one. */
   constructor(dir: string, old: ReadonlyMap<number, number>, next: number, options: WalOptions = {}) {
@@ -82,7 +84,9 @@ export class Wal {
     let file: LogFile;
     try {
       file = LogFile.create(this.files, segmentPath(this.dir, next), WAL_MAGIC, next);
-      this.files.syncDir(this.dir);
+      // An fsync of the folder may take tens of milliseconds: only who waits for the disk anyway does it here.
+      if (this.sync === 'always') this.files.syncDir(this.dir);
+      else this.newName = true;
     } catch (error) {
       throw storageError(`cannot create WAL segment ${next} in ${this.dir}`, error);
     }
@@ -133,6 +137,14 @@ export class Wal {
       file.close();
     }
     await this.current.syncInBackground();
+    if (!this.newName) return;
+    this.newName = false;
+    try {
+      await this.files.syncDirInBackground(this.dir);
+    } catch (error) {
+      this.newName = true;
+      throw error;
+    }
   }
 
   syncNow(): void {
@@ -142,6 +154,7 @@ export class Wal {
     }
     this.unsynced = [];
     this.current.sync();
+    this.files.syncDir(this.dir);
   }
 
   close(): void {
