@@ -21,7 +21,8 @@ export function readTombstoneFile(path: string): PrometheusTombstones {
   const end = bytes.length - 4;
   const r = new ByteReader().reset(bytes, 0, end, path, 0);
   if (r.be32() !== MAGIC) throw new CorruptPrometheusError(path, 0, 'this is not a tombstones file');
-  if (crc32c(bytes, 4, end) !== bytes.readUInt32BE(end)) {
+  // Of what follows the version.
+  if (crc32c(bytes, 5, end) !== bytes.readUInt32BE(end)) {
     throw new CorruptPrometheusError(path, end, 'the checksum is not the one noted');
   }
   const version = r.u8();

@@ -61,7 +61,8 @@ export function readRecord(record: Uint8Array, file: string, at: number, visitor
       while (r.more()) {
         const ref = r.exactBe64('a series reference');
         const minT = r.varint();
-        visitor.tombstone?.(ref, minT, r.varint());
+        const maxT = r.varint();
+        visitor.tombstone?.(ref, minT, maxT);
       }
       return;
     case RECORD.exemplars:

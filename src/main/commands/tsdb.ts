@@ -24,8 +24,8 @@ export interface TsdbTools {
   verify(context: TsdbToolContext): Promise<number>;
   /** Moves damaged files aside so that the rest serves; gives how many. */
   quarantine(context: TsdbToolContext): Promise<number>;
-  /** Reads a Prometheus data folder (or one block in it) into the tenant. */
-  import(context: TsdbToolContext, source: string): Promise<void>;
+  /** Reads a Prometheus data folder (or one block in it) into the tenant; gives the number of damaged places in it. */
+  import(context: TsdbToolContext, source: string): Promise<number>;
 }
 
 const HELP = `Tools for a metrics folder. The server must not be running on it, but for inspect and verify.
@@ -40,6 +40,7 @@ usage: sightline tsdb inspect [--data-dir DIR]
   quarantine   moves damaged files aside, so that the rest serves
   import       reads a stopped Prometheus' data folder SOURCE, a snapshot of one, or a single
                block: its blocks, and what its log has beyond them. A second run does nothing.
+               Exit code 1 where something in it is damaged: the rest is imported.
 
   --data-dir DIR   the folder (default: data)                  [SIGHTLINE_DATA_DIR]
   --tenant NAME    tenant to import into (default: default)
@@ -107,7 +108,7 @@ function shardCount(text: string | undefined): number {
 
 async function act(tools: TsdbTools, action: string, context: TsdbToolContext, source: string): Promise<number> {
   if (action === 'inspect') await tools.inspect(context);
-  else if (action === 'import') await tools.import(context, source);
+  else if (action === 'import') return (await tools.import(context, source)) === 0 ? 0 : 1;
   else if (action === 'quarantine') context.print(`${await tools.quarantine(context)} files moved aside`);
   else {
     const damaged = await tools.verify(context);

@@ -30,7 +30,8 @@ import { ImportReport } from './import-report.ts';
 import { importWal, walFingerprint } from './import-wal.ts';
 import { shardPaths } from './shard-paths.ts';
 
-export async function importPrometheus(context: TsdbToolContext, source: string): Promise<void> {
+/** Gives the number of damaged places found. */
+export async function importPrometheus(context: TsdbToolContext, source: string): Promise<number> {
   if (!isValidTenant(context.tenant)) throw new UsageError(`${JSON.stringify(context.tenant)} is no valid tenant`);
   if (statSync(source, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new UsageError(`${source} is not a folder`);
@@ -40,7 +41,7 @@ export async function importPrometheus(context: TsdbToolContext, source: string)
   if (folders.length === 0 && segments.length === 0) {
     throw new UsageError(`${source} has no Prometheus block and no wal folder; is it the right one?`);
   }
-  await new Import(context, source).run(folders, segments);
+  return new Import(context, source).run(folders, segments);
 }
 
 class Import {
@@ -66,7 +67,7 @@ class Import {
     this.total = new ImportReport(context.print);
   }
 
-  async run(folders: readonly string[], segments: ReturnType<typeof findWalSegments>): Promise<void> {
+  async run(folders: readonly string[], segments: ReturnType<typeof findWalSegments>): Promise<number> {
     const { print } = this.context;
     for (const [i, folder] of folders.entries()) {
       await this.block(folder, `block ${i + 1} of ${folders.length}, ${basename(folder)}`);
@@ -76,6 +77,7 @@ class Import {
     print(`imported ${this.total}`);
     if (this.skipped > 0) print(`${this.skipped} had been imported before (${this.journal.path})`);
     if (this.failed > 0) print(`${this.failed} could not be read at all; run it again when they are repaired`);
+    return this.total.damaged;
   }
 
   private async block(folder: string, title: string): Promise<void> {
