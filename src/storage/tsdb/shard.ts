@@ -58,6 +58,8 @@ export interface ShardOptions {
 /** Samples newer than this alter nothing that a result cache would keep. ms. */
 const FRESH_MS = 60_000;
 const UPKEEP_EVERY_MS = 10_000;
+/** Exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
+const RARE_SYNC_MS = 1000;
 const BLOCK_CACHE_BYTES = 128 * 1024 * 1024;
 const INDEX_CACHE_BYTES = 128 * 1024 * 1024;
 
@@ -120,6 +122,7 @@ export class TsdbShard extends ShardSource {
     log.info({ ...replayFacts(head), ms: Math.round(performance.now() - began) }, 'replayed the head');
     const exemplars = new ExemplarStore(`${dir}/exemplars`);
     const metadata = new MetadataStore(`${dir}/metadata`);
+    for (const damage of [...exemplars.damage, ...metadata.damage]) log.error(damage);
     return new TsdbShard(options, head, blocks, exemplars, metadata);
   }
 
@@ -127,6 +130,12 @@ export class TsdbShard extends ShardSource {
   startUpkeep(): void {
     const { clock, walSyncIntervalMs } = this.options;
     this.repeat(clock, walSyncIntervalMs, () => this.head.maintain());
+    if (this.options.walSync !== 'never') {
+      this.repeat(clock, RARE_SYNC_MS, async () => {
+        this.exemplarStore.sync();
+        this.metadataStore.sync();
+      });
+    }
     this.repeat(clock, UPKEEP_EVERY_MS, () => this.upkeep.round());
   }
 
