@@ -16,7 +16,7 @@ import { TimeSlice } from '../../lib/yield.ts';
 import { compareStrings, type Labels, labelsKey } from '../../model/labels.ts';
 import type { MetadataEntry } from '../../model/sample-batch.ts';
 import type { TenantId } from '../../model/tenant.ts';
-import { downsampledPlan } from './block/aggregates.ts';
+import { columnFor } from './block/aggregates.ts';
 import type { BlockReader } from './block/reader.ts';
 import type { BlockStore } from './block-store.ts';
 import { chooseBlocks, wantedResolution } from './choose.ts';
@@ -72,7 +72,7 @@ export class ShardSource implements SampleSource {
     // Head and blocks are pinned in one go: a flush or merge that ends during a pause below changes nothing for this query.
     const headSet = head.select(tenant, matchers, minT, maxT);
     const pins = choices.map(c => pin(c.block.block));
-    const { column } = downsampledPlan(hints.func);
+    const column = columnFor(hints.func);
     const reads: PartRead[] = [];
     const release = (): void => {
       headSet.close();

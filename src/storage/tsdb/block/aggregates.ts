@@ -7,43 +7,43 @@
  *   the bucket's true increase is not what these tell, a peak and a zero between them (a reset as Prometheus sees it).
  * - `sum`, `count`, `min`, `max`, `avg` give the bucket's aggregate at the time of its last sample; buckets with nothing but
  *   staleness markers are left out.
+ * - `each` gives as many samples as there were, evenly over the part of the bucket that they lay in: for counting them. It takes the
+ *   memory that the raw samples would.
  */
 import { growSampleBuffer, type SampleBuffer } from '../../../contracts/sample-source.ts';
 import type { AggregateBuffer } from './aggregate-chunk.ts';
 import { isImplied } from './aggregate-chunk.ts';
 import { clipRows } from './chunks.ts';
 
-export type AggregateColumn = 'last' | 'counter' | 'count' | 'sum' | 'min' | 'max' | 'avg' | 'increase';
+export type AggregateColumn = 'last' | 'counter' | 'count' | 'sum' | 'min' | 'max' | 'avg' | 'increase' | 'each';
 
-/**
- * How a function is answered from a downsampled block: the column to read, and the function to apply to it (another one only
- * for count_over_time, whose counts must be added up). Functions that need the single samples get the last ones.
- */
-export function downsampledPlan(func: string): { column: AggregateColumn; func: string } {
+/** The column from which a function is answered. Those that need the single samples get the last ones. */
+export function columnFor(func: string): AggregateColumn {
   switch (func) {
     case 'rate':
     case 'increase':
     case 'irate':
     case 'resets':
-      return { column: 'counter', func };
+      return 'counter';
     case 'min_over_time':
-      return { column: 'min', func };
+      return 'min';
     case 'max_over_time':
-      return { column: 'max', func };
+      return 'max';
     case 'sum_over_time':
-      return { column: 'sum', func };
+      return 'sum';
     case 'count_over_time':
-      return { column: 'count', func: 'sum_over_time' };
+      return 'each';
     case 'avg_over_time':
-      return { column: 'avg', func };
+      return 'avg';
     default:
-      return { column: 'last', func };
+      return 'last';
   }
 }
 
 /** Appends the rows with minT <= t <= maxT as samples of the column. */
 export function appendAggregates(
   rows: AggregateBuffer,
+  resolutionMs: number,
   column: AggregateColumn,
   minT: number,
   maxT: number,
@@ -53,6 +53,7 @@ export function appendAggregates(
   growSampleBuffer(into, from + rows.length * (column === 'counter' ? 3 : 1) + 1);
   if (column === 'last') appendLast(rows, into);
   else if (column === 'counter') appendCounter(rows, into);
+  else if (column === 'each') appendEach(rows, resolutionMs, minT, maxT, into);
   else appendColumn(rows, column, into);
   into.startTimestamps?.fill(0, from, into.length);
   clipRows(into, from, minT, maxT);
@@ -66,7 +67,7 @@ function appendLast(rows: AggregateBuffer, into: SampleBuffer): void {
 
 function appendColumn(
   rows: AggregateBuffer,
-  column: Exclude<AggregateColumn, 'last' | 'counter'>,
+  column: Exclude<AggregateColumn, 'last' | 'counter' | 'each'>,
   into: SampleBuffer,
 ): void {
   let n = into.length;
@@ -77,6 +78,26 @@ function appendColumn(
     into.values[n++] = column === 'avg' ? (rows.sum[i] as number) / count : (rows[column][i] as number);
   }
   into.length = n;
+}
+
+function appendEach(rows: AggregateBuffer, resolutionMs: number, minT: number, maxT: number, into: SampleBuffer): void {
+  for (let i = 0; i < rows.length; i++) {
+    const last = rows.timestamps[i] as number;
+    const bucket = Math.floor(last / resolutionMs) * resolutionMs;
+    // The first samples of a block began somewhere in their bucket.
+    const first = i === 0 ? Math.max(bucket, Math.min(rows.firstT, last)) : bucket;
+    if (last < minT || first > maxT) continue;
+    // There were no two at one millisecond, so they fit.
+    const count = Math.min(rows.count[i] as number, last - first + 1);
+    const spacing = (last - first + 1) / count;
+    growSampleBuffer(into, into.length + count);
+    let n = into.length;
+    for (let k = count - 1; k >= 0; k--) {
+      into.timestamps[n] = last - Math.floor(k * spacing);
+      into.values[n++] = 1;
+    }
+    into.length = n;
+  }
 }
 
 function appendCounter(rows: AggregateBuffer, into: SampleBuffer): void {

@@ -204,7 +204,7 @@ export class BlockReader implements Part {
         this.readChunk(page, c, minT, maxT, null, aggregates);
       } else this.readChunk(page, c, minT, maxT, into, null);
     }
-    if (aggregated) appendAggregates(aggregates, column, minT, maxT, into);
+    if (aggregated) appendAggregates(aggregates, this.meta.resolutionMs, column, minT, maxT, into);
   }
 
   /** Appends the aggregate rows of a series; histograms and floats are left out. */
