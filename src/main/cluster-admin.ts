@@ -1,7 +1,9 @@
 /** Administration over all shards: each is asked, and the answers become one. */
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { backup, DatabaseSync } from 'node:sqlite';
 import type { NamedCount, ReplayStatus, TsdbAdmin, TsdbStatus } from '../contracts/admin.ts';
 import { FORMAT_FILE } from '../storage/data-dir.ts';
 import type { EngineOptions } from './ports.ts';
@@ -36,7 +38,7 @@ export function clusterAdmin(shards: readonly ShardHandle[], options: EngineOpti
   };
 }
 
-/** A folder that can be started from as it is: `--data-dir snapshots/NAME`. */
+/** A folder that can be started from as it is: `--data-dir snapshots/NAME`. Holds the identity secret and the state, too. */
 async function snapshot(shards: readonly ShardHandle[], options: EngineOptions, skipHead: boolean): Promise<string> {
   const stamp = new Date(options.clock.now()).toISOString().replace(/[-:]/g, '').replace(/\.\d+/, '');
   const name = `${stamp}-${randomBytes(4).toString('hex')}`;
@@ -50,12 +52,26 @@ async function snapshot(shards: readonly ShardHandle[], options: EngineOptions, 
     await Promise.all(
       shards.map((s, i) => s.admin.snapshot(join(unfinished, 'tsdb', `shard-${String(i).padStart(3, '0')}`), skipHead)),
     );
+    await copyState(options.dataDir, unfinished);
     await rename(unfinished, folder);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
     throw error;
   }
   return name;
+}
+
+/** What people edit, as it is at one moment, by SQLite's own means: the file alone lacks what is still in its log. */
+async function copyState(dataDir: string, to: string): Promise<void> {
+  const file = join(dataDir, 'state', 'state.sqlite');
+  if (!existsSync(file)) return;
+  await mkdir(join(to, 'state'), { recursive: true });
+  const state = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
+  try {
+    await backup(state, join(to, 'state', 'state.sqlite'));
+  } finally {
+    state.close();
+  }
 }
 
 /** Series live in one shard each, so counts add up; a label's values may stand in several, so theirs are at least the largest. */

@@ -5,7 +5,7 @@
  * downsampling, expiry) runs in slices between requests, one job at a time (upkeep.ts).
  */
 import { existsSync } from 'node:fs';
-import { copyFile, link, mkdir } from 'node:fs/promises';
+import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
 import type { AppendResult, Rejection } from '../../contracts/sample-sink.ts';
@@ -215,7 +215,10 @@ export class TsdbShard extends ShardSource {
     await this.upkeep.rewriteDeleted();
   }
 
-  /** Hard-links (or copies, across devices) all blocks into a shard folder elsewhere, the head flushed first. */
+  /**
+   * Hard-links (or copies, across devices) all blocks into a shard folder elsewhere, the head flushed first; copies the logs of
+   * exemplars and metadata, which go on growing here.
+   */
   async snapshot(folder: string, skipHead: boolean): Promise<void> {
     await this.upkeep.snapshot(skipHead, async files => {
       for (const file of files) {
@@ -228,6 +231,8 @@ export class TsdbShard extends ShardSource {
           if (existsSync(from)) await link(from, to).catch(() => copyFile(from, to));
         }
       }
+      await copyLogs(join(this.options.dir, 'exemplars'), join(folder, 'exemplars'));
+      await copyLogs(join(this.options.dir, 'metadata'), join(folder, 'metadata'));
     });
   }
 
@@ -240,6 +245,14 @@ export class TsdbShard extends ShardSource {
     this.exemplarStore.close();
     this.metadataStore.close();
     this.blocks.close();
+  }
+}
+
+/** A frame that is being written may be cut off in the copy: a log may end so. */
+async function copyLogs(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  for (const name of await readdir(from)) {
+    if (/\.(exemplars|log)$/.test(name)) await copyFile(join(from, name), join(to, name));
   }
 }
 
