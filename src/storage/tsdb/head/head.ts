@@ -436,7 +436,7 @@ export class Head implements Part {
   /** Closes the files without writing or syncing anything, as a crash would leave them. */
   abandon(): void {
     this.closed = true;
-    void this.upkeep.stop();
+    this.upkeep.halt();
     this.seriesLog.close();
     this.wal.close();
     this.store.chunks.close();

@@ -100,7 +100,10 @@ export class Replay {
 
   readSeriesLog(): void {
     const name = 'series.log';
-    if (!this.files.list(this.dirs.root).includes(name)) return;
+    const present = this.files.list(this.dirs.root);
+    // Left behind by a rewrite that a crash cut short.
+    if (present.includes(`${name}.new`)) this.files.remove(path.join(this.dirs.root, `${name}.new`));
+    if (!present.includes(name)) return;
     const file = path.join(this.dirs.root, name);
     const visitor = this.seriesVisitor();
     const { size } = scanFile(this.files, file, SERIES_MAGIC, true, this.dirs.quarantine, this.report, frame =>

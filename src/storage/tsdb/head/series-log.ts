@@ -272,6 +272,7 @@ export class SeriesLog {
   }
 
   close(): void {
+    this.next?.close();
     this.file.close();
   }
 

@@ -69,6 +69,11 @@ export class Upkeep {
     this.parts.seriesLog.abortRewrite();
   }
 
+  /** As `stop`, for an abandoned head: touches no file any more. */
+  halt(): void {
+    this.stopped = true;
+  }
+
   truncateSoon(): void {
     this.truncatedAt = 0;
   }
