@@ -43,7 +43,9 @@ export class CrashRounds {
 
   static async start(t: TestContext, options: RoundOptions): Promise<CrashRounds> {
     const args = ['--admin-api', '--shards', String(options.shards), '--log-level', 'warn'];
-    const server = await Sightline.start(t, { config: 'host: {enabled: false}\nself: {interval: 1h}\n', args });
+    // Reading everything back takes long where other tests run beside this one.
+    const config = 'host: {enabled: false}\nself: {interval: 1h}\nquery: {timeout: 5m}\n';
+    const server = await Sightline.start(t, { config, args });
     return new CrashRounds(t, server, options, args);
   }
 

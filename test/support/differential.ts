@@ -21,7 +21,7 @@ const SPAN_MS = 2 * 3_600_000;
 const CONFIG =
   'host: {enabled: false}\nself: {interval: 1h}\nstorage: {retention: {raw: 100y}, downsample: {1m: 0s, 1h: 0s}}\n';
 
-interface Reply {
+export interface Reply {
   status: number;
   errorType?: string;
   error?: string;

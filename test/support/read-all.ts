@@ -45,20 +45,20 @@ export async function readContents(
   minT = 0,
   maxT = 4e12,
 ): Promise<Contents> {
-  const out: Contents = new Map();
-  await readFloats(server, tenant, name, minT, maxT, out);
+  const out = await readFloatContents(server, tenant, name, minT, maxT);
   await readHistograms(server, tenant, name, minT, maxT, out);
   return out;
 }
 
-async function readFloats(
+/** Floats alone, which any Prometheus gives too. */
+export async function readFloatContents(
   server: Endpoint,
   tenant: string,
-  name: string,
-  minT: number,
-  maxT: number,
-  out: Contents,
-): Promise<void> {
+  name = '.+',
+  minT = 0,
+  maxT = 4e12,
+): Promise<Contents> {
+  const out: Contents = new Map();
   const w = new ProtobufWriter();
   const query = w.begin(1);
   w.varint(1, minT);
@@ -94,6 +94,7 @@ async function readFloats(
     }
     r.leave(result);
   }
+  return out;
 }
 
 function readSeries(r: ProtobufReader, out: Contents): void {
