@@ -10,7 +10,16 @@ import { Random } from '../support/random.ts';
 import { inSlices, randomMetrics } from '../support/random-metrics.ts';
 import { remoteWrite } from '../support/remote-write.ts';
 import { CLI, runCli, Sightline } from '../support/sightline.ts';
-import { assertSameRows, contentsOf, metricNames, Prometheus, type Row, rawSamples, sampleCount, sortedRows } from './support.ts';
+import {
+  assertSameRows,
+  contentsOf,
+  metricNames,
+  Prometheus,
+  type Row,
+  rawSamples,
+  sampleCount,
+  sortedRows,
+} from './support.ts';
 
 const END_MS = 1_700_000_000_000;
 const SPAN_MS = 3 * 3_600_000;
@@ -62,7 +71,10 @@ async function assertSame(theirs: string, ours: string): Promise<number> {
       const response = await fetch(`${url}/api/v1/query_range?${range}`);
       const { data } = (await response.json()) as { data: { result: Required<Row>[] } };
       return sortedRows(
-        data.result.map(r => ({ metric: r.metric, values: r.values.map(([at, v]) => [at, Number(v).toPrecision(12)]) })),
+        data.result.map(r => ({
+          metric: r.metric,
+          values: r.values.map(([at, v]) => [at, Number(v).toPrecision(12)]),
+        })),
       );
     };
     assertSameRows(await ask(ours), await ask(theirs), query);

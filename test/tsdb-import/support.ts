@@ -83,7 +83,7 @@ export async function rawSamples(url: string, selector: string, range: string, t
   const query = encodeURIComponent(`${selector}[${range}]`);
   const response = await fetch(`${url}/api/v1/query?query=${query}&time=${timeS}`);
   const body = (await response.json()) as { status: string; error?: string; data: { result: Row[] } };
-  assert.equal(body.status, 'success', body.error);
+  assert.equal(body.status, 'success', body.error ?? '');
   return sortedRows(body.data.result);
 }
 
