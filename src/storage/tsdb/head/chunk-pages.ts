@@ -179,6 +179,13 @@ export class ChunkPages {
     return this.writeWaiting();
   }
 
+  /** Ends the current file: the next page begins another, so that this one can go once its pages are dropped. */
+  endFile(): void {
+    if (this.file === null) return;
+    this.unsynced.push(this.file);
+    this.file = null;
+  }
+
   private write(page: PageInfo): void {
     if (this.file === null || this.file.size >= this.fileBytesMax) this.nextFile();
     const file = this.file as LogFile;

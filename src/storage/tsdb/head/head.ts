@@ -340,14 +340,26 @@ export class Head implements Part {
     for (const windows of store.windows) {
       for (const w of windows) if ((w + 1) * WINDOW_MS <= floorT) windows.delete(w);
     }
+    this.beginFiles();
     this.pins.after(() => this.drop(floorT, oooFloor));
     this.seriesLog.addFlushed(floorT, oooFloor);
     this.commitSeriesLog();
     this.upkeep.truncateSoon();
   }
 
+  /** What was flushed leaves the disk with whole files: new ones begin here. A disk that refuses is met at the next append. */
+  private beginFiles(): void {
+    if (this.store.chunks.flush()) this.store.chunks.endFile();
+    try {
+      this.wal.rotate();
+    } catch (error) {
+      this.log((error as Error).message);
+    }
+  }
+
   private drop(floorT: number, oooFloor: number): void {
     const { store } = this;
+    store.dropTails(floorT);
     store.droppedT = floorT;
     store.chunks.drop(floorT);
     store.ooo.drop(oooFloor, ref => this.clearFlag(ref, HAS_OOO));

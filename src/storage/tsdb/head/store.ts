@@ -18,6 +18,7 @@ import {
   HAS_HISTOGRAM_TAIL,
   HAS_OOO,
   HAS_TOMBSTONE,
+  NO_PAGE,
   PAGE_MASK,
   PAGE_REFS,
   PAGE_SHIFT,
@@ -289,6 +290,26 @@ export class HeadStore {
       if (++sealed >= max) return sealed;
     }
     return sealed;
+  }
+
+  /** Empties the tails that lie below minT as a whole: they are in blocks, and would hold back WAL segments. */
+  dropTails(minT: number): void {
+    const { pages, end } = this.table;
+    for (let p = 0; p < pages.length; p++) {
+      const page = pages[p] as SeriesPage;
+      if (page === NO_PAGE) continue;
+      const { count, lastT } = page;
+      const n = Math.min(PAGE_REFS, end - p * PAGE_REFS);
+      for (let slot = 0; slot < n; slot++) {
+        if ((count[slot] as number) > 0 && (lastT[slot] as number) < minT) count[slot] = 0;
+      }
+    }
+    for (const [ref, tail] of this.histogramTails.entries()) {
+      if (tail.maxT >= minT) continue;
+      this.histogramTails.remove(ref);
+      const page = this.page(ref);
+      page.flags[ref & PAGE_MASK] = (page.flags[ref & PAGE_MASK] as number) & ~HAS_HISTOGRAM_TAIL;
+    }
   }
 
   /** Bounds of all samples, inclusive; minT > maxT when there are none. */
