@@ -102,6 +102,22 @@ test('native histograms come through a Prometheus', { skip: needs('prometheus') 
   }).catch(() => assert.fail(last));
 });
 
+test('federation leaves out a series that has ended', async t => {
+  const server = await Sightline.start(t, { config: QUIET });
+  const now = Date.now();
+  const ended = Float64Array.of(1, 0);
+  new BigUint64Array(ended.buffer)[1] = BigInt(`0x${STALE_TEXT.slice(1)}`);
+  const timestamps = [now - 10_000, now - 5000];
+  const { status } = await remoteWrite(server.url, [
+    { labels: ['__name__', 'ended'], timestamps, values: ended },
+    { labels: ['__name__', 'goes_on'], timestamps, values: Float64Array.of(1, 2) },
+  ]);
+  assert.equal(status, 204);
+  const text = await server.get('/federate?match[]=ended&match[]=goes_on');
+  assert.match(text, /^goes_on/m);
+  assert.doesNotMatch(text, /^ended/m);
+});
+
 test('promtool finds our /metrics sound', { skip: needs('promtool') }, async t => {
   const server = await Sightline.start(t);
   await server.query('up');

@@ -7,7 +7,7 @@ import { CrashRounds } from '../support/crash-rounds.ts';
 
 test('kill -9 under load, during a flush and during replay loses nothing acknowledged', async t => {
   const seed = Number(process.env.SIGHTLINE_CRASH_SEED ?? 20261122);
-  const rounds = await CrashRounds.start(t, { seed, writers: 4, loadMs: [400, 900], shards: 2 });
+  const rounds = await CrashRounds.start(t, { seed, writers: 8, loadMs: [400, 900], shards: 2 });
   await rounds.round(1, 'flush');
   await rounds.round(2, 'replay');
   await rounds.round(3, 'torn');

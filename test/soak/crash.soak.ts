@@ -14,7 +14,7 @@ test(`${ROUNDS} rounds of load and kill -9 lose nothing acknowledged`, async t =
   const seed = Number(process.env.SIGHTLINE_CRASH_SEED ?? Date.now() % 1e9);
   t.diagnostic(`seed ${seed}`);
   const random = new Random(seed);
-  const rounds = await CrashRounds.start(t, { seed, writers: 4, loadMs: [200, 1500], shards: random.between(1, 3) });
+  const rounds = await CrashRounds.start(t, { seed, writers: 8, loadMs: [200, 1500], shards: random.between(1, 3) });
   // Each kind once, then by chance.
   for (let n = 1; n <= ROUNDS; n++) await rounds.round(n, KINDS[n - 1] ?? random.pick(KINDS));
   await rounds.stop();

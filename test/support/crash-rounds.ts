@@ -15,6 +15,9 @@ import { CLI, Sightline } from './sightline.ts';
 export const KINDS = ['load', 'flush', 'replay', 'twice', 'torn', 'quiet'] as const;
 export type Kind = (typeof KINDS)[number];
 
+/** Reading everything back takes long where other tests run beside this one. */
+const CONFIG = 'host: {enabled: false}\nself: {interval: 1h}\nquery: {timeout: 5m}\n';
+
 export interface RoundOptions {
   seed: number;
   writers: number;
@@ -43,9 +46,7 @@ export class CrashRounds {
 
   static async start(t: TestContext, options: RoundOptions): Promise<CrashRounds> {
     const args = ['--admin-api', '--shards', String(options.shards), '--log-level', 'warn'];
-    // Reading everything back takes long where other tests run beside this one.
-    const config = 'host: {enabled: false}\nself: {interval: 1h}\nquery: {timeout: 5m}\n';
-    const server = await Sightline.start(t, { config, args });
+    const server = await Sightline.start(t, { config: CONFIG, args });
     return new CrashRounds(t, server, options, args);
   }
 
@@ -63,6 +64,17 @@ export class CrashRounds {
       await delay(random.between(0, 200));
       flushing = this.flush().catch(() => {});
       await delay(random.between(0, 60));
+    }
+    // Half of the kills come in the very moment of an acknowledgement.
+    if (kind !== 'quiet' && random.chance(0.5)) {
+      await new Promise<void>(done => {
+        load.onAcknowledged = () => {
+          stopped = true;
+          server.signal('SIGKILL');
+          done();
+        };
+      });
+      load.onAcknowledged = () => {};
     }
     stopped = true;
     if (kind === 'quiet') await running;
@@ -86,7 +98,15 @@ export class CrashRounds {
     );
   }
 
+  /** A snapshot is a folder to start from; then an orderly stop, and a start after it. */
   async stop(): Promise<void> {
+    const { status, body } = await this.server.post('/api/v1/admin/tsdb/snapshot', '');
+    assert.equal(status, 200, body);
+    const { name } = (JSON.parse(body) as { data: { name: string } }).data;
+    const folder = join(this.server.dir, 'data', 'snapshots', name);
+    const copy = await Sightline.start(this.t, { config: CONFIG, args: [...this.args, '--data-dir', folder] });
+    await this.load.verify(copy, 'in a snapshot', true);
+    await copy.kill();
     assert.equal(await this.server.stop(), 0);
     await this.server.launch();
     await this.load.verify(this.server, 'after an orderly stop');
