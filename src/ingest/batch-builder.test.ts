@@ -99,3 +99,26 @@ test('a set is bounded', () => {
   assert.equal(set.tooLarge, true);
   assert.equal(set.count, 0);
 });
+
+test('columns that grow keep every hash and every marker', () => {
+  const hasher = new IdentityHasher(new Uint8Array(32).fill(3));
+  const seed = hasher.tenantSeed('t');
+  const builder = new BatchBuilder(hasher, seed);
+  builder.reset();
+  const n = 1100; // Beyond two growths of the series columns and of the sample columns.
+  for (let i = 0; i < n; i++) {
+    if (i % 2 === 0) builder.addSeries(['__name__', `m${i}`]);
+    else {
+      const bytes = encodeLabels(['__name__', `m${i}`]);
+      builder.addSeriesEncoded(bytes, 0, bytes.length);
+    }
+    builder.addStale(i);
+  }
+  const batch = builder.finish();
+  const hash = new Uint32Array(4);
+  for (let i = 0; i < n; i++) {
+    hasher.hash(seed, batch.labelBytes, batch.labelStart[i] as number, batch.labelEnd[i] as number, hash, 0);
+    assert.deepEqual(batch.hashes.slice(i * 4, i * 4 + 4), hash, `hash of series ${i}`);
+    assert.ok(isStale(batch.values, i), `marker ${i}`);
+  }
+});

@@ -91,7 +91,9 @@ export class BatchBuilder {
   addSeriesSet(set: LabelSet): number {
     const start = this.roomForLabels(set.encodedSize());
     this.labelUsed = set.encode(this.labelBytes, start);
-    this.hasher.hash(this.seed, this.labelBytes, start, this.labelUsed, this.hashes, this.roomForSeries() * HASH_WORDS);
+    // Before the call: making room may replace the column.
+    const q = this.roomForSeries() * HASH_WORDS;
+    this.hasher.hash(this.seed, this.labelBytes, start, this.labelUsed, this.hashes, q);
     return this.pushSeries(start);
   }
 
@@ -99,7 +101,8 @@ export class BatchBuilder {
   addSeriesEncoded(bytes: Uint8Array, start: number, end: number): number {
     const at = this.roomForLabels(end - start);
     this.labelUsed = copyBytes(bytes, start, end, this.labelBytes, at);
-    this.hasher.hash(this.seed, this.labelBytes, at, this.labelUsed, this.hashes, this.roomForSeries() * HASH_WORDS);
+    const q = this.roomForSeries() * HASH_WORDS;
+    this.hasher.hash(this.seed, this.labelBytes, at, this.labelUsed, this.hashes, q);
     return this.pushSeries(at);
   }
 
@@ -136,7 +139,8 @@ export class BatchBuilder {
   }
 
   addStale(timestampMs: number): void {
-    putStale(this.values, this.roomForSample(timestampMs, 0));
+    const i = this.roomForSample(timestampMs, 0);
+    putStale(this.values, i);
   }
 
   addHistogram(timestampMs: number, histogram: FloatHistogram, startTimestampMs = 0): void {
