@@ -44,7 +44,7 @@ export function sightline(options: SightlineOptions): Contestant {
         },
         diskBytes: async () => {
           const isLog = (path: string): boolean => /\/wal\/|\.wal$/.test(path);
-          const isState = (path: string): boolean => /\.sqlite|\.db(-wal|-shm)?$|lock/i.test(path);
+          const isState = (path: string): boolean => /\.sqlite|\/lock(\.json)?$/.test(path);
           const isIndex = (path: string): boolean => /index|postings|symbols|series/i.test(path.slice(data.length));
           const kept = (path: string): boolean => !isLog(path) && !isState(path);
           const index = folderBytes(data, path => kept(path) && isIndex(path));
