@@ -4,7 +4,7 @@
  * Both ends stand in one file so that a name or an argument cannot change on one side only.
  */
 import type { BlockStatus, TsdbStatus } from '../contracts/admin.ts';
-import type { LeafPlan, LeafResult, LeafSource, RawSeries } from '../contracts/leaf-source.ts';
+import type { LeafPlan, LeafSource, RawSeries } from '../contracts/leaf-source.ts';
 import type { ExemplarSeries, LabelRequest, LabelResult } from '../contracts/sample-source.ts';
 import { type RpcHandlers, type RpcPort, Transfer } from '../lib/rpc.ts';
 import type { PackedRows } from '../model/batch-rows.ts';
@@ -12,6 +12,7 @@ import type { Labels } from '../model/labels.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { MetadataEntry } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
+import { type PackedLeafResult, packLeafResult, unpackLeafResult } from '../query/promql/leaf-pack.ts';
 import { appendPacked, type LocalShard, type PackedAnswer, type RemoteShard } from './shard-exchange.ts';
 import type { IndexSource } from './sharded-source.ts';
 
@@ -48,7 +49,8 @@ export function shardHandle(rpc: RpcPort): ShardHandle {
   return {
     appendPacked: (tenant, packed, segments) =>
       rpc.call<PackedAnswer>('appendPacked', { tenant, packed, segments }, { transfer: [packed.buffer] }),
-    evalLeaf: (tenant, plan, signal) => call<LeafResult>('evalLeaf', { tenant, plan }, signal),
+    evalLeaf: async (tenant, plan, signal) =>
+      unpackLeafResult(await call<PackedLeafResult>('evalLeaf', { tenant, plan }, signal)),
     selectRaw: (tenant, request, signal) => call<RawSeries[]>('selectRaw', { tenant, request }, signal),
     index: {
       labelNames: (tenant, request, signal) => call<LabelResult>('labelNames', { tenant, request }, signal),
@@ -103,8 +105,10 @@ export function shardHandlers(own: ShardHandle): RpcHandlers {
       const answer = await own.appendPacked(a.tenant, a.packed, a.segments);
       return new Transfer(answer, [answer.buffer]);
     },
-    evalLeaf: async (a: { tenant: TenantId; plan: LeafPlan }, signal) =>
-      moved(await own.evalLeaf(a.tenant, a.plan, signal)),
+    evalLeaf: async (a: { tenant: TenantId; plan: LeafPlan }, signal) => {
+      const { packed, transfer } = packLeafResult(await own.evalLeaf(a.tenant, a.plan, signal));
+      return new Transfer(packed, transfer);
+    },
     selectRaw: (a: { tenant: TenantId; request: RawRequest }, signal) => own.selectRaw(a.tenant, a.request, signal),
     labelNames: (a: IndexArgs, signal) => own.index.labelNames(a.tenant, a.request, signal),
     labelValues: (a: IndexArgs, signal) => own.index.labelValues(a.tenant, a.name, a.request, signal),
@@ -120,15 +124,4 @@ export function shardHandlers(own: ShardHandle): RpcHandlers {
     flush: () => own.admin.flush(),
   };
   return handlers as RpcHandlers;
-}
-
-/** Moves the rows' columns instead of copying them, where a buffer is not shared between rows. */
-function moved(result: LeafResult): Transfer<LeafResult> {
-  const buffers = new Set<ArrayBuffer>();
-  for (const row of result.rows) {
-    for (const column of [row.values, row.present, row.compensation, row.counts, row.means]) {
-      if (column != null) buffers.add(column.buffer as ArrayBuffer);
-    }
-  }
-  return new Transfer(result, [...buffers]);
 }

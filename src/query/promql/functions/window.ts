@@ -116,6 +116,10 @@ export class SeriesWindow {
   }
 }
 
+/**
+ * Two ends that only move forward. Where samples come evenly an end moves as far as it did at the step before: that is
+ * tried first, and saves looking at the samples between.
+ */
 function locateColumn(
   set: WindowSet,
   t: Float64Array | readonly number[],
@@ -126,22 +130,49 @@ function locateColumn(
   const { steps, begin, end, before, after } = set;
   let a = 0;
   let b = 0;
+  let strideA = 0;
+  let strideB = 0;
   for (let i = 0; i < steps; i++) {
     const from = (begin[i] as number) - before;
     const to = (end[i] as number) + after;
+    let at = a + strideA;
+    if (at > a && at < n && (t[at - 1] as number) <= from) a = at;
     while (a < n && (t[a] as number) <= from) a++;
+    strideA = i === 0 ? 0 : a - (lo[i - 1] as number);
     if (b < a) b = a;
+    at = b + strideB;
+    if (at > b && at < n && (t[at - 1] as number) <= to) b = at;
     while (b < n && (t[b] as number) <= to) b++;
+    strideB = i === 0 ? 0 : b - (hi[i - 1] as number);
     lo[i] = a;
     hi[i] = b;
   }
 }
 
+/** Whether a float is a NaN of any kind; may also say yes where infinities meet. Four sums, so that no addition waits. */
+function mayHaveNaN(values: Float64Array, length: number): boolean {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = 0;
+  for (; i + 4 <= length; i += 4) {
+    a += values[i] as number;
+    b += values[i + 1] as number;
+    c += values[i + 2] as number;
+    d += values[i + 3] as number;
+  }
+  for (; i < length; i++) a += values[i] as number;
+  const sum = a + b + c + d;
+  return sum !== sum;
+}
+
 /** Drops staleness markers from the float column in place: windows never see them. */
 export function dropStale(buffer: SampleBuffer): void {
   const { timestamps, values, startTimestamps, length } = buffer;
-  let i = 0;
   // Fast path: no marker at all.
+  if (!mayHaveNaN(values, length)) return;
+  let i = 0;
   while (i < length && !((values[i] as number) !== (values[i] as number) && isStale(values, i))) i++;
   if (i === length) return;
   let out = i;

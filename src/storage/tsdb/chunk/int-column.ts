@@ -19,6 +19,9 @@ import { pack, packedSize, unpack, WIDTH_BITS, WIDTH_CODE_MAX, widthCode } from 
 /** The most rows any chunk has. A bound for scratch space and for decoders. */
 export const MAX_CHUNK_ROWS = 4096;
 
+/** Width codes of one and two bytes each (planes.ts). */
+const BYTE_WIDTH = 4;
+const WORD_WIDTH = 5;
 const FACTOR = 4;
 const PATCHES = 8;
 const RANGE_LIMIT = 2 ** 53;
@@ -303,6 +306,14 @@ export function decodeInts(cursor: ByteCursor, n: number, out: Float64Array, at:
   const patchesAt = cursor.at;
   const patches = (header & PATCHES) !== 0 ? skipPatches(cursor, rows) : 0;
   const planes = cursor.take(packedSize(width, rows));
+  // Fast paths: times of regular scrapes, most counters.
+  if (order === 1 && patches === 0 && (width === 0 || width === BYTE_WIDTH || width === WORD_WIDTH)) {
+    out[at] = first;
+    if (width === 0) for (let i = 1; i < n; i++) out[at + i] = first + base * i;
+    else if (width === BYTE_WIDTH) unpackByteSums(cursor.bytes, planes, rows, first, base, factor, out, to);
+    else unpackWordSums(cursor.bytes, planes, rows, first, base, factor, out, to);
+    return;
+  }
   unpack(width, cursor.bytes, planes, rows, base, factor, out, to);
   if (patches > 0) applyPatches(cursor, patchesAt, out, to);
   if (order === 0) return;
@@ -313,6 +324,76 @@ export function decodeInts(cursor: ByteCursor, n: number, out: Float64Array, at:
     out[at + 1] = firstDelta;
     runningSum(out, at + 1, n - 1);
     runningSum(out, at, n);
+  }
+}
+
+/**
+ * `unpack` of one byte each and `runningSum` in one: half the time, as nothing is stored and loaded again between. Exact
+ * for the same reason.
+ */
+function unpackByteSums(
+  bytes: Uint8Array,
+  start: number,
+  n: number,
+  first: number,
+  base: number,
+  factor: number,
+  out: Float64Array,
+  at: number,
+): void {
+  let sum = first;
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = start + i;
+    const a = base + factor * (bytes[p] as number);
+    const ab = a + (base + factor * (bytes[p + 1] as number));
+    const c = base + factor * (bytes[p + 2] as number);
+    const cd = c + (base + factor * (bytes[p + 3] as number));
+    const o = at + i;
+    out[o] = sum + a;
+    sum += ab;
+    out[o + 1] = sum;
+    out[o + 2] = sum + c;
+    sum += cd;
+    out[o + 3] = sum;
+  }
+  for (; i < n; i++) {
+    sum += base + factor * (bytes[start + i] as number);
+    out[at + i] = sum;
+  }
+}
+
+/** The same for two bytes each. */
+function unpackWordSums(
+  bytes: Uint8Array,
+  start: number,
+  n: number,
+  first: number,
+  base: number,
+  factor: number,
+  out: Float64Array,
+  at: number,
+): void {
+  let sum = first;
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = start + i;
+    const q = p + n;
+    const a = base + factor * ((bytes[p] as number) | ((bytes[q] as number) << 8));
+    const ab = a + (base + factor * ((bytes[p + 1] as number) | ((bytes[q + 1] as number) << 8)));
+    const c = base + factor * ((bytes[p + 2] as number) | ((bytes[q + 2] as number) << 8));
+    const cd = c + (base + factor * ((bytes[p + 3] as number) | ((bytes[q + 3] as number) << 8)));
+    const o = at + i;
+    out[o] = sum + a;
+    sum += ab;
+    out[o + 1] = sum;
+    out[o + 2] = sum + c;
+    sum += cd;
+    out[o + 3] = sum;
+  }
+  for (; i < n; i++) {
+    sum += base + factor * ((bytes[start + i] as number) | ((bytes[start + n + i] as number) << 8));
+    out[at + i] = sum;
   }
 }
 
