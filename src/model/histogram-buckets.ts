@@ -26,9 +26,48 @@ export function bucketBound(index: number, schema: number, customValues: readonl
     if (index < 0) return Number.NEGATIVE_INFINITY;
     return index < customValues.length ? (customValues[index] as number) : Number.POSITIVE_INFINITY;
   }
-  const exponent = index * 2 ** -schema;
   // The last regular bucket ends at the largest float; beyond it lies the overflow bucket of infinities.
-  return exponent === 1024 ? Number.MAX_VALUE : 2 ** exponent;
+  if (index === 1024 * 2 ** schema) return Number.MAX_VALUE;
+  if (schema <= 0) return 2 ** (index * 2 ** -schema);
+  const perOctave = 2 ** schema;
+  const octave = Math.floor(index / perOctave);
+  return (FRACTIONS[schema]?.[index - octave * perOctave] as number) * 2 ** octave;
+}
+
+/**
+ * By schema, the bounds in [1, 2). Prometheus has them in a table that is a last digit away from the nearest floats here and
+ * there; bounds show in answers and decide quantiles, so they are made here by the steps that its table was made by: every other bound
+ * is that of the schema before, the others follow by multiplication.
+ */
+const FRACTIONS: readonly (readonly number[])[] = fractions();
+
+function fractions(): number[][] {
+  const out: number[][] = [];
+  for (let schema = 0; schema <= 8; schema++) {
+    const factor = exp2(exp2(-schema));
+    const bounds = [1];
+    for (let i = 1; i < 2 ** schema; i++) {
+      bounds.push(i % 2 === 0 ? (out[schema - 1]?.[i / 2] as number) : (bounds[i - 1] as number) * factor);
+    }
+    out.push(bounds);
+  }
+  return out;
+}
+
+/** 2 ** x for -9 < x < 2 by the classic reduction and polynomial of fdlibm's exp, which is not always the nearest float. */
+function exp2(x: number): number {
+  const k = Math.trunc(x + (x < 0 ? -0.5 : 0.5));
+  const high = (x - k) * 6.9314718036912381649e-1;
+  const low = -(x - k) * 1.90821492927058770002e-10;
+  const r = high - low;
+  const t = r * r;
+  let p = 4.13813679705723846039e-8;
+  p = -1.6533902205465251539e-6 + t * p;
+  p = 6.61375632143793436117e-5 + t * p;
+  p = -2.77777777770155933842e-3 + t * p;
+  p = 1.66666666666666657415e-1 + t * p;
+  const c = r - t * p;
+  return (1 - (low - (r * c) / (2 - c) - high)) * 2 ** k;
 }
 
 /** Bucket indices of flat [offset, length, ...] spans. */
