@@ -57,15 +57,15 @@ function fractions(): number[][] {
 /** 2 ** x for -9 < x < 2 by the classic reduction and polynomial of fdlibm's exp, which is not always the nearest float. */
 function exp2(x: number): number {
   const k = Math.trunc(x + (x < 0 ? -0.5 : 0.5));
-  const high = (x - k) * 6.9314718036912381649e-1;
-  const low = -(x - k) * 1.90821492927058770002e-10;
+  const high = (x - k) * 0.6931471803691238;
+  const low = -(x - k) * 1.9082149292705877e-10;
   const r = high - low;
   const t = r * r;
-  let p = 4.13813679705723846039e-8;
-  p = -1.6533902205465251539e-6 + t * p;
-  p = 6.61375632143793436117e-5 + t * p;
-  p = -2.77777777770155933842e-3 + t * p;
-  p = 1.66666666666666657415e-1 + t * p;
+  let p = 4.1381367970572385e-8;
+  p = -1.6533902205465252e-6 + t * p;
+  p = 6.613756321437934e-5 + t * p;
+  p = -0.0027777777777015593 + t * p;
+  p = 0.16666666666666666 + t * p;
   const c = r - t * p;
   return (1 - (low - (r * c) / (2 - c) - high)) * 2 ** k;
 }
