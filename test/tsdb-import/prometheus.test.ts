@@ -1,7 +1,7 @@
 /** `sightline tsdb import` against folders that a real Prometheus wrote: both servers then answer alike. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -105,6 +105,39 @@ test('blocks and log of a stopped Prometheus come along', { skip: needs('prometh
   await theirs.launch();
   const samples = await assertSame(theirs.url, ours.url);
   assert.ok(samples > 20_000, String(samples));
+});
+
+test('out-of-order samples and exemplars of the log come along', { skip: needs('prometheus') }, async t => {
+  const theirs = await Prometheus.start(t);
+  const write = async (fromMs: number, n: number): Promise<void> => {
+    const timestamps = Array.from({ length: n }, (_, k) => fromMs + k * 15_000);
+    const series = Array.from({ length: 5 }, (_, i) => ({
+      labels: ['__name__', 'late', 'i', String(i)],
+      timestamps,
+      values: Float64Array.from(timestamps, at => (at - END_MS) / 1000 + i),
+      exemplars: [{ labels: ['trace_id', `t${i}at${fromMs}`], value: i, timestampMs: fromMs }],
+    }));
+    const { status, body } = await remoteWrite(theirs.url, series);
+    assert.ok(status < 300, body);
+  };
+  await write(END_MS - 600_000, 40);
+  await write(END_MS - 1_800_000, 60);
+  await write(END_MS - 1_200_000 + 5000, 40);
+  await theirs.stop();
+  assert.ok(existsSync(join(theirs.dataDir, 'wbl')));
+  const ours = await Sightline.start(t, { config: CONFIG, prepare: importInto(theirs.dataDir) });
+  await theirs.launch();
+  const want = await rawSamples(theirs.url, 'late', '2h', END_MS / 1000 + 1);
+  assert.equal(sampleCount(want), 5 * 140);
+  assertSameRows(await rawSamples(ours.url, 'late', '2h', END_MS / 1000 + 1), want, 'late');
+  const exemplars = async (url: string): Promise<string[]> => {
+    const path = `/api/v1/query_exemplars?query=late&start=0&end=${END_MS / 1000}`;
+    return ((await (await fetch(url + path)).text()).match(/t\dat\d+/g) ?? []).sort();
+  };
+  // Prometheus keeps no exemplars that come late.
+  const known = await exemplars(theirs.url);
+  assert.equal(known.length, 5);
+  assert.deepEqual(await exemplars(ours.url), known);
 });
 
 test('a server with data of its own takes the import beside it, in another tenant too', {

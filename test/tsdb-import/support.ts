@@ -19,7 +19,7 @@ export class Prometheus {
   static async start(t: TestContext): Promise<Prometheus> {
     const dir = mkdtempSync(join(tmpdir(), 'sightline-import-'));
     mkdirSync(join(dir, 'data'));
-    writeFileSync(join(dir, 'prometheus.yml'), 'scrape_configs: []\n');
+    writeFileSync(join(dir, 'prometheus.yml'), 'storage: {tsdb: {out_of_order_time_window: 6h}}\n');
     const prometheus = new Prometheus(dir);
     t.after(async () => {
       await prometheus.stop();
@@ -44,7 +44,7 @@ export class Prometheus {
         `--web.listen-address=127.0.0.1:${port}`,
         '--web.enable-remote-write-receiver',
         '--web.enable-admin-api',
-        '--enable-feature=native-histograms',
+        '--enable-feature=native-histograms,exemplar-storage',
         '--log.level=error',
       ],
       { stdio: 'ignore' },
