@@ -3,7 +3,7 @@
  * and how blocks are found in a data folder.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CorruptPrometheusError } from './byte-reader.ts';
 import { ChunkFiles } from './chunk-files.ts';
 import { IndexFile } from './index-file.ts';
@@ -83,10 +83,6 @@ export class BlockFolder {
       this.index.close();
       throw error;
     }
-  }
-
-  get name(): string {
-    return basename(this.dir);
   }
 
   close(): void {

@@ -37,6 +37,8 @@ export interface BlockTarget {
   /** Folders of the shards. */
   shardDirs: readonly string[];
   tenant: string;
+  /** Of the source, by its meta.json: its folder may be called anything. */
+  sourceUlid: string;
   hasher: IdentityHasher;
   nowMs: number;
   /** Told every so often: which step, done, of how many. */
@@ -221,10 +223,11 @@ class BlockImport {
 
   /** The same for the same source, tenant and window. */
   private ulid(start: number): string {
-    const digest = createHash('sha256').update(`${this.block.name}\n${this.target.tenant}\n${start}`).digest();
+    const { sourceUlid, tenant } = this.target;
+    const digest = createHash('sha256').update(`${sourceUlid}\n${tenant}\n${start}`).digest();
     let random = '';
     for (let i = 0; i < 16; i++) random += '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[(digest[i] as number) & 31];
-    return this.block.name.slice(0, 10) + random;
+    return sourceUlid.slice(0, 10) + random;
   }
 
   /** Replaces the buffer with the live samples of a series in [start, end]. */

@@ -102,6 +102,7 @@ class Import {
           {
             shardDirs: this.shardDirs,
             tenant,
+            sourceUlid: meta.ulid,
             hasher: this.hasher,
             nowMs: Math.round(systemClock.now()),
             progress: (step, done, total) => print(`  ${step}: ${done}${total > 0 ? ` of ${total}` : ''}`),
