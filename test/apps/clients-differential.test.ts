@@ -10,7 +10,7 @@ import { needs } from '../support/programs.ts';
 
 test('random queries are answered as Prometheus answers them', { skip: needs('prometheus') }, async t => {
   const seed = Number(process.env.SIGHTLINE_DIFFERENTIAL_SEED ?? 20261122);
-  const queries = Number(process.env.SIGHTLINE_DIFFERENTIAL_QUERIES ?? 500);
+  const queries = Number(process.env.SIGHTLINE_DIFFERENTIAL_QUERIES ?? 400);
   const { asked, full, refused, known } = await compareWithPrometheus(t, { seed, queries, blocks: true });
   t.diagnostic(
     `seed ${seed}: ${asked} queries, ${full} with results, ${refused} refused by both, ${known} known differences`,

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Random } from '../support/random.ts';
 import { CLI, Sightline } from '../support/sightline.ts';
 
-const KILLS = 12;
+const KILLS = 9;
 
 test('a first start that is killed leaves nothing in the way of the next', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'sightline-first-'));
