@@ -78,7 +78,7 @@ export class ShardRuntime {
       now: () => systemClock.now(),
       onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
     });
-    const leaves = createShardedLeafSource(all);
+    const leaves = createShardedLeafSource(all, options.index);
     const { query } = options;
     const slow = metrics.counter('sightline_slow_queries_total', 'Queries slower than query.slow_after.');
     const handler = createPrometheusQueryHandler({

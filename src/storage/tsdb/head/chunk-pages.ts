@@ -85,6 +85,8 @@ export class ChunkPages {
   /** Written pages that are in memory, those cached or considered longest ago first. */
   private readonly cached = new Set<PageInfo>();
   private spare: Uint8Array[] = [];
+  /** Pages let go of so far: as long as it stays, what `record.bytes` held before is still that. */
+  letGo = 0;
   private scratch: Uint8Array;
 
   constructor(dir: string, options: ChunkPagesOptions = {}) {
@@ -329,6 +331,7 @@ export class ChunkPages {
     const buffer = page.buffer;
     if (buffer === null) return;
     page.buffer = null;
+    this.letGo++;
     this.cached.delete(page);
     this.cacheBytes -= buffer.length;
     if (buffer.length === this.pageBytes && this.spare.length < 16) this.spare.push(buffer);

@@ -1,7 +1,7 @@
 /**
  * HeadSet: the series that a selection found in the head, and their samples.
  *
- * A series is read oldest first: its chain of sealed chunks (walked from the newest, so the addresses are collected first), its
+ * A series is read oldest first: its chain of sealed chunks (walked from the newest, so their places are collected first), its
  * tail, then out-of-order rows are merged in by the global duplicate rule. What a tombstone hides is left out. The set
  * pins the head's floors as they were: a flush that commits meanwhile must not make samples vanish from both sides.
  */
@@ -11,7 +11,7 @@ import { CorruptChunkError } from '../chunk/corrupt.ts';
 import { decodeFloatChunk } from '../chunk/float-chunk.ts';
 import { mergeRuns } from '../merge.ts';
 import type { PartSet } from '../part.ts';
-import { type ChunkRecord, KIND_FLOAT } from './chunk-record.ts';
+import { KIND_FLOAT } from './chunk-record.ts';
 import { decodeHistograms } from './histogram-codec.ts';
 import { OooRows } from './ooo-log.ts';
 import {
@@ -38,11 +38,17 @@ export interface ReadBounds {
   oooEnd: number;
 }
 
+const NO_BYTES = new Uint8Array(0);
+
 /** Reads series of one store. Holds scratch space, so one per head, not one per query. */
 export class HeadReader {
   private readonly store: HeadStore;
   private readonly log: (message: string) => void;
+  /** Chunks found on the way back through a chain: address, kind, page and offset there. Pages are let go of after each series. */
   private addresses = new Float64Array(256);
+  private kinds = new Uint8Array(256);
+  private readonly pages: Uint8Array[] = [];
+  private places = new Float64Array(256);
   private readonly rows = new OooRows();
   private readonly inOrder = newSampleBuffer(64);
   private readonly runs: SampleBuffer[] = [];
@@ -86,42 +92,62 @@ export class HeadReader {
     const { chunks } = this.store;
     const floats = into.length;
     const histograms = into.histogramLength;
+    const { letGo } = chunks;
     let n = 0;
     for (let address = page.chain[slot] as number; address !== 0 && chunks.open(address); ) {
       const { minT: first, maxT: last, previous } = chunks.record;
       if (last < minT) break;
       if (first <= maxT) {
-        if (n === this.addresses.length) this.growAddresses();
-        this.addresses[n++] = address;
+        if (n === this.places.length) this.growPlaces();
+        this.addresses[n] = address;
+        this.kinds[n] = chunks.record.kind;
+        this.places[n] = chunks.record.start;
+        this.pages[n++] = chunks.record.bytes;
       }
       if (first <= minT) break;
       address = previous;
     }
+    const used = n;
     growSampleBuffer(into, floats + (n + 1) * TAIL_SAMPLES);
     while (n > 0) {
-      if (!chunks.open(this.addresses[--n] as number)) continue;
-      this.decode(chunks.record, into);
+      n--;
+      // A long chain over a small page cache: a page at the start of the walk may have made room for a later one.
+      if (chunks.letGo !== letGo) {
+        if (!chunks.open(this.addresses[n] as number)) continue;
+        const { kind, bytes, start } = chunks.record;
+        this.decode(ref, kind, bytes, start, into);
+        continue;
+      }
+      this.decode(ref, this.kinds[n] as number, this.pages[n] as Uint8Array, this.places[n] as number, into);
     }
+    this.pages.fill(NO_BYTES, 0, used);
     growSampleBuffer(into, into.length + TAIL_SAMPLES);
     readFloatTail(page, slot, minT, maxT, into);
     if (((page.flags[slot] as number) & HAS_HISTOGRAM_TAIL) !== 0) this.store.histogramTails.read(ref, into);
     trim(into, floats, histograms, minT, maxT);
   }
 
-  private decode(record: ChunkRecord, into: SampleBuffer): void {
+  private decode(ref: number, kind: number, bytes: Uint8Array, start: number, into: SampleBuffer): void {
     try {
-      if (record.kind === KIND_FLOAT) decodeFloatChunk(record.bytes, record.start, into);
-      else decodeHistograms(record.bytes, record.start, into);
+      if (kind === KIND_FLOAT) decodeFloatChunk(bytes, start, into);
+      else decodeHistograms(bytes, start, into);
     } catch (error) {
       if (!(error instanceof CorruptChunkError)) throw error;
-      this.log(`a chunk of series ${record.ref} is left out of answers: ${error.message}`);
+      this.log(`a chunk of series ${ref} is left out of answers: ${error.message}`);
     }
   }
 
-  private growAddresses(): void {
-    const grown = new Float64Array(this.addresses.length * 2);
-    grown.set(this.addresses);
-    this.addresses = grown;
+  private growPlaces(): void {
+    const size = this.places.length * 2;
+    const addresses = new Float64Array(size);
+    addresses.set(this.addresses);
+    this.addresses = addresses;
+    const places = new Float64Array(size);
+    places.set(this.places);
+    this.places = places;
+    const kinds = new Uint8Array(size);
+    kinds.set(this.kinds);
+    this.kinds = kinds;
   }
 
   /**
