@@ -100,13 +100,15 @@ interface PrintCase {
 }
 
 const canonical = '01-promqltest/parser/print_canonical_cases.json';
-const canonicalSkip = skip || (!existsSync(join(suites ?? '', canonical)) && `needs ${canonical}`);
-test('print_canonical_cases.json', { skip: canonicalSkip }, t => {
-  score(t, load<PrintCase>(canonical), c => {
-    const got = printExpr(parseExpr(c.input, ALL_FEATURES));
-    return got === c.canonical ? '' : got;
+// Not every copy of the suite has these cases.
+if (skip === false && existsSync(join(suites ?? '', canonical))) {
+  test('print_canonical_cases.json', t => {
+    score(t, load<PrintCase>(canonical), c => {
+      const got = printExpr(parseExpr(c.input, ALL_FEATURES));
+      return got === c.canonical ? '' : got;
+    });
   });
-});
+}
 
 test('pretty_print_cases.json', { skip }, t => {
   score(t, load<PrintCase>('01-promqltest/parser/pretty_print_cases.json'), c => {
