@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { crc32c } from '../../../lib/crc32c.ts';
 import { ProtobufWriter } from '../../../lib/protobuf.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { isStale, putStale } from '../../../model/stale.ts';
-import { crc32c } from './crc32c.ts';
 import { encodeHistogramChunk, histogramChunkEnd } from './histogram-chunk.ts';
 import { decodeReadRequest } from './read-request.ts';
 import { chunksOf } from './write-series.ts';

@@ -7,13 +7,13 @@
  */
 import type { RawSeries } from '../../../contracts/leaf-source.ts';
 import type { QueryResponse } from '../../../contracts/query-service.ts';
+import { crc32c } from '../../../lib/crc32c.ts';
 import { ProtobufWriter } from '../../../lib/protobuf.ts';
 import { snappyCompress, snappyDecompress } from '../../../lib/snappy.ts';
 import { TimeSlice } from '../../../lib/yield.ts';
 import { badData } from '../../errors.ts';
 import type { HandlerContext, WorkResult } from '../handler-context.ts';
 import { samplesOf } from '../raw-stream.ts';
-import { crc32c } from './crc32c.ts';
 import { decodeReadRequest, type ReadQuery, type ReadRequest } from './read-request.ts';
 import { chunksOf, type EncodedChunk, writeChunkedSeries, writeTimeSeries } from './write-series.ts';
 
