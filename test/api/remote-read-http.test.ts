@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { crc32c } from '../../src/api/prometheus/remote-read/crc32c.ts';
+import { crc32c } from '../../src/lib/crc32c.ts';
 import { ProtobufReader, ProtobufWriter } from '../../src/lib/protobuf.ts';
 import { snappyCompress, snappyDecompress } from '../../src/lib/snappy.ts';
 import { NOW, startServer } from './support.ts';
