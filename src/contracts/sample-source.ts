@@ -79,6 +79,11 @@ export interface SampleBuffer {
   length: number;
   timestamps: Float64Array;
   values: Float64Array;
+  /**
+   * That many of the first floats are known to be no NaN, hence no staleness marker; a hint that spares readers a look.
+   * Whoever takes rows out of the buffer or changes them lowers it to the rows before.
+   */
+  numbers: number;
   /** Start timestamps parallel to `timestamps`, 0 = unknown; null where the series has none. */
   startTimestamps: Float64Array | null;
   histogramLength: number;
@@ -93,6 +98,7 @@ export function newSampleBuffer(capacity = 1024): SampleBuffer {
     length: 0,
     timestamps: new Float64Array(capacity),
     values: new Float64Array(capacity),
+    numbers: 0,
     startTimestamps: null,
     histogramLength: 0,
     histogramTimestamps: [],

@@ -22,6 +22,7 @@ import {
 import { detectReset, withHint } from '../../model/histogram-math.ts';
 import { dropLabels, getLabel, type Labels, METRIC_NAME } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
+import { newPresence, newValues } from './columns.ts';
 import { kernelFor, type RangeKernel } from './functions/kernels.ts';
 import { LeafNotes, NOTES } from './functions/notes.ts';
 import { FLOAT, HISTOGRAM, RangeCall, type RangeFunction } from './functions/range-call.ts';
@@ -197,8 +198,8 @@ class LeafRun {
       compensation: null,
       counts: null,
     });
-    this.values = new Float64Array(this.steps);
-    this.present = new Uint8Array(this.steps);
+    this.values = newValues(this.steps);
+    this.present = newPresence(this.steps);
     return true;
   }
 

@@ -53,7 +53,9 @@ export class MergedSeriesSet implements SeriesSet {
 
   read(i: number, into: SampleBuffer): void {
     this.readAll(i, into);
-    if (this.dedupMs > 0) dedupInterval(into, this.dedupMs);
+    if (this.dedupMs === 0) return;
+    dedupInterval(into, this.dedupMs);
+    into.numbers = 0;
   }
 
   private readAll(i: number, into: SampleBuffer): void {
@@ -101,6 +103,7 @@ export class MergedSeriesSet implements SeriesSet {
 
 function clear(buffer: SampleBuffer): void {
   buffer.length = 0;
+  buffer.numbers = 0;
   buffer.histogramLength = 0;
   buffer.startTimestamps = null;
   buffer.histogramStartTimestamps = null;

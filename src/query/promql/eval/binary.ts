@@ -216,8 +216,9 @@ function computePair(sides: Sides, many: Row, one: Row): Paired {
 function floatPair(e: Binary, l: Row, r: Row, out: Row): Uint8Array {
   const { op, returnBool } = e;
   const steps = out.values.length;
-  const matched = new Uint8Array(steps);
   const comparison = isComparison(op);
+  // Arithmetic keeps every value: the steps that met are those of the result.
+  const matched = comparison ? new Uint8Array(steps) : out.present;
   for (let i = 0; i < steps; i++) {
     if (l.present[i] === 0 || r.present[i] === 0) continue;
     matched[i] = 1;

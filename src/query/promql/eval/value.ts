@@ -5,6 +5,7 @@
 import { PromqlEvalError } from '../../../contracts/leaf-source.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { compareLabels, dropLabels, EMPTY_LABELS, type Labels, labelsKey } from '../../../model/labels.ts';
+import { newPresence, newValues } from '../columns.ts';
 import { histogramSize, METADATA_LABELS } from '../leaf.ts';
 
 export interface Row {
@@ -34,8 +35,8 @@ export function newRow(labels: Labels, steps: number): Row {
   return {
     labels,
     dropName: false,
-    values: new Float64Array(steps),
-    present: new Uint8Array(steps),
+    values: newValues(steps),
+    present: newPresence(steps),
     histograms: null,
   };
 }

@@ -150,12 +150,12 @@ function locateColumn(
 }
 
 /** Whether a float is a NaN of any kind; may also say yes where infinities meet. Four sums, so that no addition waits. */
-function mayHaveNaN(values: Float64Array, length: number): boolean {
+function mayHaveNaN(values: Float64Array, from: number, length: number): boolean {
   let a = 0;
   let b = 0;
   let c = 0;
   let d = 0;
-  let i = 0;
+  let i = from;
   for (; i + 4 <= length; i += 4) {
     a += values[i] as number;
     b += values[i + 1] as number;
@@ -169,10 +169,10 @@ function mayHaveNaN(values: Float64Array, length: number): boolean {
 
 /** Drops staleness markers from the float column in place: windows never see them. */
 export function dropStale(buffer: SampleBuffer): void {
-  const { timestamps, values, startTimestamps, length } = buffer;
+  const { timestamps, values, startTimestamps, length, numbers } = buffer;
   // Fast path: no marker at all.
-  if (!mayHaveNaN(values, length)) return;
-  let i = 0;
+  let i = numbers <= length ? numbers : 0;
+  if (!mayHaveNaN(values, i, length)) return;
   while (i < length && !((values[i] as number) !== (values[i] as number) && isStale(values, i))) i++;
   if (i === length) return;
   let out = i;

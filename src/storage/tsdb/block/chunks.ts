@@ -12,7 +12,7 @@ import { type ByteCursor, putVarint } from '../chunk/bytes.ts';
 import { CorruptChunkError } from '../chunk/corrupt.ts';
 import { startColumn } from '../chunk/float-chunk.ts';
 import { decodeInts, encodeInts, maxIntsSize } from '../chunk/int-column.ts';
-import { decodeValues, encodeValues, maxValuesSize } from '../chunk/value-column.ts';
+import { decodeValues, encodeValues, holdsNumbers, maxValuesSize } from '../chunk/value-column.ts';
 import { lowerBound } from '../merge.ts';
 import type { FrameWriter } from './frames.ts';
 import { CHUNK_SHARED_TIMES, CHUNK_STARTS, DATA_FRAME_BYTES, SECTION } from './layout.ts';
@@ -165,11 +165,14 @@ export function readFloatChunk(
   const row = into.length;
   growSampleBuffer(into, row + n);
   readTimes(cursor, flags, n, lookup, into.timestamps, row);
+  const numbers = holdsNumbers(cursor);
   decodeValues(cursor, n, into.values, row);
   if ((flags & CHUNK_STARTS) !== 0) decodeInts(cursor, n, startColumn(into), row);
   else if (into.startTimestamps !== null) into.startTimestamps.fill(0, row, row + n);
   into.length = row + n;
   clipRows(into, row, minT, maxT);
+  if (into.numbers > row) into.numbers = row;
+  if (numbers && into.numbers === row) into.numbers = into.length;
 }
 
 /** Drops the rows from `from` on that are outside of [minT, maxT]. */

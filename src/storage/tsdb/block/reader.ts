@@ -362,7 +362,9 @@ export class BlockSet implements PartSet {
     const histograms = into.histogramLength;
     this.block.readSeries(this.series[i] as number, minT, maxT, column, into);
     const intervals = this.deleted.of(this.hashes, i * 4);
-    if (intervals !== null) dropDeleted(into, floats, histograms, intervals);
+    if (intervals === null) return;
+    dropDeleted(into, floats, histograms, intervals);
+    into.numbers = Math.min(into.numbers, floats);
   }
 
   close(): void {

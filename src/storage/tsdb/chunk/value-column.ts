@@ -320,6 +320,12 @@ function previousIsCloser(n: number): boolean {
   return previous >= first;
 }
 
+/** Whether the column at the cursor can hold no NaN: whole or scaled numbers without exceptions. Reads nothing. */
+export function holdsNumbers(cursor: ByteCursor): boolean {
+  const header = cursor.at < cursor.end ? (cursor.bytes[cursor.at] as number) : 0xff;
+  return header === CLASS_CONST || ((header & 3) === CLASS_INTS && (header & FLAG_EXCEPTIONS) === 0);
+}
+
 /** Decodes n rows to out[at, at + n); the cursor ends behind the column. */
 export function decodeValues(cursor: ByteCursor, n: number, out: Float64Array, at: number): void {
   const start = cursor.at;
