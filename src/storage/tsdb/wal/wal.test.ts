@@ -8,7 +8,6 @@ import { ChunkPages } from '../head/chunk-pages.ts';
 import { KIND_FLOAT, newChunkRecord, readPageHeader, readRecord } from '../head/chunk-record.ts';
 import { batchOf, labels, temporaryDir } from '../head/fixture.ts';
 import { Head } from '../head/head.ts';
-import { inspectHead } from '../head/inspect.ts';
 import { readSeriesFrame, SERIES_MAGIC } from '../head/series-log.ts';
 import { nodeFiles } from './files.ts';
 import { FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameReader, frameBytes, putFileHeader, sealFrame } from './frame.ts';
@@ -219,17 +218,8 @@ test('verify names damage without changing the file', () => {
   assert.equal(verifyFile(nodeFiles, segment, WAL_MAGIC, () => {}).frames, 5);
   assert.deepEqual(verifyFile(nodeFiles, path.join(dir, 'series.log'), SERIES_MAGIC, () => {}).problems, []);
   const bytes = fs.readFileSync(segment);
-  const sound = inspectHead(dir);
-  assert.deepEqual(
-    sound.map(f => [f.kind, f.items, f.problems.length]),
-    [
-      ['series', 1, 0],
-      ['wal', 5, 0],
-    ],
-  );
   bytes[60] = (bytes[60] as number) ^ 1;
   fs.writeFileSync(segment, bytes);
-  assert.equal(inspectHead(dir)[1]!.problems.length, 1);
   assert.deepEqual(fs.readFileSync(segment), bytes);
   assert.equal(verifyFile(nodeFiles, segment, WAL_MAGIC, () => {}).problems.length, 1);
   fs.rmSync(dir, { recursive: true });
