@@ -79,6 +79,16 @@ test('downsample: raw after 7 days to 1 min, then to 1 h, each window once', () 
   );
 });
 
+test('downsample: a window that has since been merged into a larger one is not written again', () => {
+  const policy = () => ({ minuteAfterMs: null, hourAfterMs: DAY_MS });
+  const now = hours(30 * 24);
+  const windows = Array.from({ length: 3 }, (_, i) => block(`raw${i}`, i * 72, i * 72 + 72, { arrivedMs: now }));
+  const month = block('month', 0, 216, { resolutionMs: RES_1H, arrivedMs: now });
+  assert.equal(planDownsample([...windows, month], now, policy), null);
+  const late = block('late', 75, 76, { arrivedMs: now + 1 });
+  assert.equal(ids(planDownsample([...windows, late, month], now + 2, policy)?.blocks), 'raw1 late');
+});
+
 const keep = { rawMs: 15 * DAY_MS, minuteMs: 90 * DAY_MS, hourMs: 400 * DAY_MS, maxBytes: 0 };
 const retention = (blocks: PlanBlock[], nowMs: number, more = {}) =>
   ids(

@@ -161,7 +161,9 @@ export function planDownsample<B extends PlanBlock>(
         // The hour level is made of the minute level where that was written, else of raw.
         const finer = candidates.filter(b => b.resolutionMs === from);
         const inputs = finer.length > 0 ? finer : candidates;
-        const done = own.filter(b => b.resolutionMs === to && windowStart(b.minT, DOWNSAMPLE_WINDOW_MS) === start);
+        // Also in a block of a larger window, into which this one has been merged since.
+        const end = start + DOWNSAMPLE_WINDOW_MS;
+        const done = own.filter(b => b.resolutionMs === to && b.minT < end && b.maxT >= start);
         const doneAt = Math.max(...done.map(b => b.arrivedMs));
         if (done.length > 0 && inputs.every(b => b.arrivedMs <= doneAt)) continue;
         return {

@@ -20,6 +20,7 @@ import { flushHead } from './flush.ts';
 import type { Head } from './head/head.ts';
 import {
   DAY_MS,
+  DOWNSAMPLE_WINDOW_MS,
   type DownsampleJob,
   type DownsamplePolicy,
   downsampleKey,
@@ -210,9 +211,13 @@ export class Upkeep {
     if (made === null) return;
     const { meta } = made;
     const start = job.windowStart;
-    const before = blocks
-      .of(job.tenant)
-      .filter(b => b.meta.resolutionMs === job.toMs && windowStart(b.minT, 72 * HOUR_MS) === start);
+    const before = blocks.of(job.tenant).filter(
+      b =>
+        b.meta.resolutionMs === job.toMs &&
+        windowStart(b.minT, DOWNSAMPLE_WINDOW_MS) === start &&
+        // Not one of a larger window, that holds more than is written here.
+        windowStart(b.maxT, DOWNSAMPLE_WINDOW_MS) === start,
+    );
     if (meta === null) {
       this.refused.add(downsampleKey(job.tenant, job.toMs, start));
       writeList(this.refusedPath, [...this.refused]);
