@@ -7,13 +7,14 @@
 import { newSampleBuffer } from '../../contracts/sample-source.ts';
 import { newUlid } from '../../lib/ulid.ts';
 import { TimeSlice } from '../../lib/yield.ts';
+import { FAST, THOROUGH } from './block/frames.ts';
 import { removeBlock } from './block/reader.ts';
 import { BlockWriter } from './block/writer.ts';
 import type { BlockStore } from './block-store.ts';
 import { dedupInterval } from './dedup.ts';
 import type { FlushSlice, FlushTenant, HeadFlush } from './head/flush.ts';
 import type { Head } from './head/head.ts';
-import { flushWindowMs, windowStart } from './plan.ts';
+import { DAY_MS, flushWindowMs, windowStart } from './plan.ts';
 
 export interface FlushResult {
   blocks: number;
@@ -66,6 +67,8 @@ async function writeBlocks(
         tenant: tenant.tenant,
         createdAtMs: nowMs,
         arrivedMs: nowMs,
+        // Wide windows are for old data, which no merge writes again.
+        compression: window.end - window.start >= DAY_MS ? THOROUGH : FAST,
       });
       try {
         for (const part of flush.series(tenant.tenant, window.start, window.end)) {

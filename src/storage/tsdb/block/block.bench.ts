@@ -1,6 +1,6 @@
 /**
  * Bytes per sample at rest and read speed of blocks: 1,000 series x 24 h at 15 s by shape. Run: node src/storage/tsdb/block/block.bench.ts
- * Seeded. Sizes include the index. Every answer is summed, so that nothing is optimised away.
+ * Seeded. Sizes include the index; blocks as a merge writes them, with FLUSHED=1 as a flush does. Every answer is summed, so that nothing is optimised away.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { newSampleBuffer } from '../../../contracts/sample-source.ts';
 import { counterShape, decimalGauge, doubleGauge, seeded } from '../chunk/shapes.ts';
 import { BlockCaches } from './cache.ts';
+import { FAST, THOROUGH } from './frames.ts';
 import { SECTION, SECTION_NAMES, type Section } from './layout.ts';
 import { BlockReader } from './reader.ts';
 import { BlockWriter } from './writer.ts';
@@ -99,7 +100,7 @@ async function run(name: string, shape: Shape, jitterMs: number): Promise<void> 
     tenant: 't',
     createdAtMs: 0,
     arrivedMs: 0,
-    dataLevel: Number(process.env.LEVEL ?? 1),
+    compression: process.env.FLUSHED === undefined ? THOROUGH : FAST,
   });
   let began = performance.now();
   for (let s = 0; s < SERIES; s++) {

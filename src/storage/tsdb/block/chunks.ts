@@ -14,7 +14,7 @@ import { startColumn } from '../chunk/float-chunk.ts';
 import { decodeInts, encodeInts, maxIntsSize } from '../chunk/int-column.ts';
 import { decodeValues, encodeValues, holdsNumbers, maxValuesSize } from '../chunk/value-column.ts';
 import { lowerBound } from '../merge.ts';
-import type { FrameWriter } from './frames.ts';
+import type { Compression, FrameWriter } from './frames.ts';
 import { CHUNK_SHARED_TIMES, CHUNK_STARTS, DATA_FRAME_BYTES, SECTION } from './layout.ts';
 
 /** Rows of a chunk at rest: windows are chosen so that a full one has about this many. */
@@ -45,7 +45,7 @@ export function chunkEnd(timestamps: Float64Array, from: number, length: number,
 /** The section "times" while it is written: equal columns are stored once. */
 export class TimesWriter {
   private readonly frames: FrameWriter;
-  private readonly level: number;
+  private readonly compression: Compression;
   private readonly frame = new Uint8Array(DATA_FRAME_BYTES + maxIntsSize(ROWS_MAX));
   private readonly view = Buffer.from(this.frame.buffer);
   private used = 0;
@@ -53,9 +53,9 @@ export class TimesWriter {
   private known = new Map<string, number>();
   private knownBytes = 0;
 
-  constructor(frames: FrameWriter, level: number) {
+  constructor(frames: FrameWriter, compression: Compression) {
     this.frames = frames;
-    this.level = level;
+    this.compression = compression;
   }
 
   /** Writes the time part of a chunk at out[at...]. Returns the end; `shared` tells which form it took. */
@@ -88,7 +88,7 @@ export class TimesWriter {
 
   flush(): void {
     if (this.used === 0) return;
-    this.frames.append(SECTION.times, this.frame.subarray(0, this.used), this.level);
+    this.frames.append(SECTION.times, this.frame.subarray(0, this.used), this.compression);
     this.used = 0;
   }
 

@@ -5,7 +5,7 @@ import { after, test } from 'node:test';
 import { seeded } from '../chunk/shapes.ts';
 import { newAggregateBuffer } from './aggregate-chunk.ts';
 import { aggregateSamples } from './downsample.ts';
-import { FrameWriter } from './frames.ts';
+import { FAST, FrameWriter } from './frames.ts';
 import { CorruptBlockError, SECTION, type Section } from './layout.ts';
 import { BlockReader } from './reader.ts';
 import { bufferOf, caches, contents, type Row, series, tempDir, testHistogram, writeBlock } from './testing.ts';
@@ -31,8 +31,8 @@ function damage(source: BlockReader, r: () => number, path: string): string {
         const cut = r() < 0.2;
         what = `section ${section}, frame ${i}, byte ${at}${cut ? ', cut there' : ''}`;
         bytes[at] = r() * 256;
-        writer.append(section, cut ? bytes.subarray(0, at) : bytes, 0);
-      } else writer.append(section, bytes, 1);
+        writer.append(section, cut ? bytes.subarray(0, at) : bytes, null);
+      } else writer.append(section, bytes, FAST);
     }
   }
   writer.end();

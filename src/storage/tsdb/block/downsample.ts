@@ -14,6 +14,7 @@ import { isStale } from '../../../model/stale.ts';
 import { appendHistogram } from '../chunk/histogram-chunk.ts';
 import { mergeRuns } from '../merge.ts';
 import { type AggregateBuffer, growAggregates, impliedIncrease, newAggregateBuffer } from './aggregate-chunk.ts';
+import { THOROUGH } from './frames.ts';
 import type { BlockMeta } from './layout.ts';
 import { mergeAggregateRows, readLive, walkSeries } from './merge-blocks.ts';
 import { type BlockReader, removeBlock } from './reader.ts';
@@ -25,7 +26,6 @@ export interface DownsampleOptions {
   createdAtMs: number;
   /** Keeps the new block only where it is smaller than its inputs together. Default true. */
   onlyIfSmaller?: boolean;
-  dataLevel?: number;
   signal?: AbortSignal;
 }
 
@@ -64,7 +64,7 @@ export async function downsampleBlock(
     sources: inputs.map(i => i.meta.ulid),
     createdAtMs: options.createdAtMs,
     arrivedMs: Math.max(...inputs.map(i => i.meta.arrivedMs)),
-    dataLevel: options.dataLevel,
+    compression: THOROUGH,
   });
   for (const input of inputs) input.retain();
   let meta: BlockMeta | null;

@@ -9,7 +9,7 @@
 import { TimeSlice } from '../../../lib/yield.ts';
 import { compareStrings, type Labels } from '../../../model/labels.ts';
 import { putSigned, putVarint } from '../chunk/bytes.ts';
-import type { FrameWriter } from './frames.ts';
+import { type FrameWriter, INDEX } from './frames.ts';
 import {
   type ChunkKind,
   HASHES_PER_PAGE,
@@ -77,7 +77,6 @@ class Words {
 
 export class IndexWriter {
   private readonly frames: FrameWriter;
-  private readonly level: number;
   private readonly blockMinT: () => number;
   private readonly pairs = new Map<string, Map<string, number>>();
   private pairCount = 0;
@@ -96,9 +95,8 @@ export class IndexWriter {
   private readonly pageSizes: number[] = [];
   private readonly sink = new ByteSink();
 
-  constructor(frames: FrameWriter, level: number, blockMinT: () => number) {
+  constructor(frames: FrameWriter, blockMinT: () => number) {
     this.frames = frames;
-    this.level = level;
     this.blockMinT = blockMinT;
   }
 
@@ -187,7 +185,7 @@ export class IndexWriter {
       offset = (this.pageOffsets[c] as number) + size;
     }
     for (const jump of jumps) sink.varint(jump);
-    this.frames.append(SECTION.chunks, sink.take(), this.level);
+    this.frames.append(SECTION.chunks, sink.take(), INDEX);
     for (const column of [
       this.pageChunkCounts,
       this.pageKinds,
@@ -219,7 +217,7 @@ export class IndexWriter {
     }
     for (let from = 0; from < this.hashWords.length; from += HASHES_PER_PAGE * 4) {
       const words = this.hashWords.words.slice(from, Math.min(this.hashWords.length, from + HASHES_PER_PAGE * 4));
-      this.frames.append(SECTION.hashes, new Uint8Array(words.buffer), 0);
+      this.frames.append(SECTION.hashes, new Uint8Array(words.buffer), null);
     }
     const counts = await this.writeLabels(finalIds, slice, signal);
     const places = await this.writePostings(counts, slice, signal);
@@ -244,7 +242,7 @@ export class IndexWriter {
         previous[k] = id;
       }
       if (++inPage === SERIES_PER_PAGE || p === this.labelWords.length) {
-        this.frames.append(SECTION.labels, this.sink.take(), this.level);
+        this.frames.append(SECTION.labels, this.sink.take(), INDEX);
         inPage = 0;
         previous.length = 0;
         if (slice.due()) await slice.pause(signal);
@@ -276,12 +274,12 @@ export class IndexWriter {
       places[id] = (this.sink.length - before) * 2 + (begun ? 1 : 0);
       begun = false;
       if (this.sink.length >= POSTINGS_FRAME_BYTES) {
-        this.frames.append(SECTION.postings, this.sink.take(), this.level);
+        this.frames.append(SECTION.postings, this.sink.take(), INDEX);
         begun = true;
         if (slice.due()) await slice.pause(signal);
       }
     }
-    if (this.sink.length > 0) this.frames.append(SECTION.postings, this.sink.take(), this.level);
+    if (this.sink.length > 0) this.frames.append(SECTION.postings, this.sink.take(), INDEX);
     return places;
   }
 
@@ -319,7 +317,7 @@ export class IndexWriter {
         previous = bytes;
         id++;
         if (id % PAIRS_PER_PAGE === 0 || id === places.length) {
-          this.frames.append(SECTION.pairs, this.sink.take(), this.level);
+          this.frames.append(SECTION.pairs, this.sink.take(), INDEX);
           if (slice.due()) await slice.pause(signal);
         }
       }
@@ -337,7 +335,7 @@ export class IndexWriter {
       this.sink.put(bytes);
       this.sink.varint((values[i] as string[]).length);
     });
-    this.frames.append(SECTION.names, this.sink.take(), this.level);
+    this.frames.append(SECTION.names, this.sink.take(), INDEX);
   }
 }
 

@@ -16,6 +16,7 @@ import {
   newAggregateBuffer,
   valueBefore,
 } from './aggregate-chunk.ts';
+import { THOROUGH } from './frames.ts';
 import type { BlockMeta } from './layout.ts';
 import type { BlockReader } from './reader.ts';
 import { dropDeleted } from './tombstones.ts';
@@ -32,7 +33,6 @@ export interface MergeOptions {
   /** Samples outside of these inclusive bounds are dropped. */
   minT?: number;
   maxT?: number;
-  dataLevel?: number;
   signal?: AbortSignal;
 }
 
@@ -398,7 +398,7 @@ class WindowWriters {
         sources: metas.map(m => m.ulid),
         createdAtMs: options.createdAtMs,
         arrivedMs: Math.max(...metas.map(m => m.arrivedMs)),
-        dataLevel: options.dataLevel,
+        compression: THOROUGH,
       });
       this.writers.set(window, writer);
     }

@@ -21,7 +21,7 @@ import {
 import { MAX_CHUNK_ROWS } from '../chunk/int-column.ts';
 import { type AggregateBuffer, maxAggregateChunkSize, putAggregateChunk } from './aggregate-chunk.ts';
 import { chunkEnd, chunkWindowMs, maxBlockChunkSize, putFloatChunk, ROWS_MAX, TimesWriter } from './chunks.ts';
-import { FrameWriter } from './frames.ts';
+import { type Compression, FAST, FrameWriter } from './frames.ts';
 import { ByteSink, IndexWriter } from './index-writer.ts';
 import { type BlockMeta, DATA_FRAME_BYTES, FORMAT_VERSION, KIND, LABELS_MAX, SECTION } from './layout.ts';
 
@@ -36,13 +36,9 @@ export interface BlockWriterOptions {
   sources?: readonly string[];
   createdAtMs: number;
   arrivedMs: number;
-  /** zstd level for data; DATA_LEVEL unless told otherwise. */
-  dataLevel?: number;
+  /** Of data; FAST unless told otherwise. */
+  compression?: Compression;
 }
-
-/** Higher levels look for repetitions, which residuals do not have: measured, level 1 is both smaller and faster on them. */
-export const DATA_LEVEL = 1;
-const INDEX_LEVEL = 6;
 
 /** The order of series in a block. Negative where a comes first. */
 export function compareSeries(nameA: string, hashA: Uint32Array, nameB: string, hashB: Uint32Array): number {
@@ -64,7 +60,7 @@ export class BlockWriter {
   private readonly times: TimesWriter;
   private readonly index: IndexWriter;
   private readonly data = new ByteSink();
-  private readonly dataLevel: number;
+  private readonly compression: Compression;
   private lastName: string | null = null;
   private readonly lastHash = new Uint32Array(4);
   private minT = Number.POSITIVE_INFINITY;
@@ -76,14 +72,12 @@ export class BlockWriter {
   constructor(dir: string, options: BlockWriterOptions) {
     this.dir = dir;
     this.options = options;
-    this.dataLevel = options.dataLevel ?? DATA_LEVEL;
+    this.compression = options.compression ?? FAST;
     this.path = join(dir, `${options.ulid}.block`);
     this.tempPath = `${this.path}.tmp`;
     this.frames = new FrameWriter(this.tempPath);
-    this.times = new TimesWriter(this.frames, this.dataLevel);
-    this.index = new IndexWriter(this.frames, INDEX_LEVEL, () =>
-      this.minT === Number.POSITIVE_INFINITY ? 0 : this.minT,
-    );
+    this.times = new TimesWriter(this.frames, this.compression);
+    this.index = new IndexWriter(this.frames, () => (this.minT === Number.POSITIVE_INFINITY ? 0 : this.minT));
   }
 
   get seriesCount(): number {
@@ -126,7 +120,7 @@ export class BlockWriter {
       this.times.flush();
       await this.index.finish(signal);
       const meta = this.meta();
-      this.frames.append(SECTION.meta, new TextEncoder().encode(JSON.stringify(meta)), 0);
+      this.frames.append(SECTION.meta, new TextEncoder().encode(JSON.stringify(meta)), null);
       this.frames.end();
       await sync(this.frames.fd);
       this.frames.close();
@@ -245,7 +239,7 @@ export class BlockWriter {
   }
 
   private flushData(): void {
-    if (this.data.length > 0) this.frames.append(SECTION.data, this.data.take(), this.dataLevel);
+    if (this.data.length > 0) this.frames.append(SECTION.data, this.data.take(), this.compression);
   }
 }
 

@@ -182,7 +182,8 @@ function writeResiduals(
     for (let i = 0; i < rows; i++) residuals[i] = (residuals[i] as number) / factor;
     limit /= factor;
   }
-  const width = widthCode(limit, dense);
+  // Packed even where zstd follows: its Huffman codes take a whole bit at least per byte, and a byte of 2 to 8 residuals shares one.
+  const width = widthCode(limit, true);
   out[at] = order | (factor > 1 ? FACTOR : 0) | (patches > 0 ? PATCHES : 0) | (width << 4);
   p = putSigned(out, p, base);
   if (factor > 1) p = putVarint(out, p, factor);
@@ -307,11 +308,12 @@ export function decodeInts(cursor: ByteCursor, n: number, out: Float64Array, at:
   const patches = (header & PATCHES) !== 0 ? skipPatches(cursor, rows) : 0;
   const planes = cursor.take(packedSize(width, rows));
   // Fast paths: times of regular scrapes, most counters.
-  if (order === 1 && patches === 0 && (width === 0 || width === BYTE_WIDTH || width === WORD_WIDTH)) {
+  if (order === 1 && patches === 0 && width <= WORD_WIDTH) {
     out[at] = first;
     if (width === 0) for (let i = 1; i < n; i++) out[at + i] = first + base * i;
     else if (width === BYTE_WIDTH) unpackByteSums(cursor.bytes, planes, rows, first, base, factor, out, to);
-    else unpackWordSums(cursor.bytes, planes, rows, first, base, factor, out, to);
+    else if (width === WORD_WIDTH) unpackWordSums(cursor.bytes, planes, rows, first, base, factor, out, to);
+    else unpackBitSums(WIDTH_BITS[width] as number, cursor.bytes, planes, rows, first, base, factor, out, to);
     return;
   }
   unpack(width, cursor.bytes, planes, rows, base, factor, out, to);
@@ -359,6 +361,46 @@ function unpackByteSums(
   }
   for (; i < n; i++) {
     sum += base + factor * (bytes[start + i] as number);
+    out[at + i] = sum;
+  }
+}
+
+/** The same for 1, 2 or 4 bits each: four residuals are half a byte, one byte or two. */
+function unpackBitSums(
+  bits: number,
+  bytes: Uint8Array,
+  start: number,
+  n: number,
+  first: number,
+  base: number,
+  factor: number,
+  out: Float64Array,
+  at: number,
+): void {
+  const mask = (1 << bits) - 1;
+  const second = bits >> 2;
+  let sum = first;
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const bit = i * bits;
+    const p = start + (bit >> 3);
+    // Below 4 bits the second byte is the first again, shifted to where no mask reaches.
+    const word = ((bytes[p] as number) >> (bit & 7)) | ((bytes[p + second] as number) << 8);
+    const a = base + factor * (word & mask);
+    const ab = a + (base + factor * ((word >> bits) & mask));
+    const c = base + factor * ((word >> (2 * bits)) & mask);
+    const cd = c + (base + factor * ((word >> (3 * bits)) & mask));
+    const o = at + i;
+    out[o] = sum + a;
+    sum += ab;
+    out[o + 1] = sum;
+    out[o + 2] = sum + c;
+    sum += cd;
+    out[o + 3] = sum;
+  }
+  for (; i < n; i++) {
+    const bit = i * bits;
+    sum += base + factor * (((bytes[start + (bit >> 3)] as number) >> (bit & 7)) & mask);
     out[at + i] = sum;
   }
 }

@@ -113,6 +113,7 @@ export function unpack(
   }
 }
 
+/** A whole byte at a time, unrolled for the two widths that count; the last bytes, and single bits, in a plain loop. */
 function unpackBits(
   bits: number,
   bytes: Uint8Array,
@@ -123,14 +124,30 @@ function unpackBits(
   out: Float64Array,
   at: number,
 ): void {
-  const mask = (1 << bits) - 1;
   let p = start;
-  let i = 0;
-  while (i < n) {
+  let o = at;
+  const end = at + n;
+  if (bits === 4) {
+    for (; o + 2 <= end; o += 2) {
+      const word = bytes[p++] as number;
+      out[o] = base + factor * (word & 15);
+      out[o + 1] = base + factor * (word >> 4);
+    }
+  } else if (bits === 2) {
+    for (; o + 4 <= end; o += 4) {
+      const word = bytes[p++] as number;
+      out[o] = base + factor * (word & 3);
+      out[o + 1] = base + factor * ((word >> 2) & 3);
+      out[o + 2] = base + factor * ((word >> 4) & 3);
+      out[o + 3] = base + factor * (word >> 6);
+    }
+  }
+  const mask = (1 << bits) - 1;
+  while (o < end) {
     let word = bytes[p++] as number;
-    const end = Math.min(n, i + 8 / bits);
-    for (; i < end; i++) {
-      out[at + i] = base + factor * (word & mask);
+    const stop = Math.min(end, o + 8 / bits);
+    for (; o < stop; o++) {
+      out[o] = base + factor * (word & mask);
       word >>= bits;
     }
   }
