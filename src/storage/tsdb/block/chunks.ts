@@ -18,8 +18,8 @@ import type { Compression, FrameWriter } from './frames.ts';
 import { CHUNK_SHARED_TIMES, CHUNK_STARTS, DATA_FRAME_BYTES, SECTION } from './layout.ts';
 
 /** Rows of a chunk at rest: windows are chosen so that a full one has about this many. */
-const ROWS_WANTED = 1000;
-export const ROWS_MAX = 1024;
+const ROWS_WANTED = 2000;
+export const ROWS_MAX = 2048;
 const MINUTE_MS = 60_000;
 /** Columns shorter than this stay in the chunk. */
 const SHARED_BYTES_MIN = 17;

@@ -139,7 +139,7 @@ test('rows over several chunks: growth and any range of them', async () => {
   const r = seeded(44);
   const rows: Row[] = [];
   let c = 0;
-  for (let i = 0; i < 10_000; i++) {
+  for (let i = 0; i < 20_000; i++) {
     c = r() < 0.01 ? 0 : c + Math.floor(r() * 100);
     rows.push([T0 + i * 20_000 + Math.floor(r() * 500), r() < 0.01 ? 'stale' : c]);
   }
