@@ -58,7 +58,7 @@ export interface ShardOptions {
 /** Samples newer than this alter nothing that a result cache would keep. ms. */
 const FRESH_MS = 60_000;
 const UPKEEP_EVERY_MS = 10_000;
-/** Exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
+/** With sync interval, exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
 const RARE_SYNC_MS = 1000;
 const BLOCK_CACHE_BYTES = 128 * 1024 * 1024;
 const INDEX_CACHE_BYTES = 128 * 1024 * 1024;
@@ -131,10 +131,7 @@ export class TsdbShard extends ShardSource {
     const { clock, walSyncIntervalMs } = this.options;
     this.repeat(clock, walSyncIntervalMs, () => this.head.maintain());
     if (this.options.walSync !== 'never') {
-      this.repeat(clock, RARE_SYNC_MS, async () => {
-        this.exemplarStore.sync();
-        this.metadataStore.sync();
-      });
+      this.repeat(clock, RARE_SYNC_MS, async () => this.syncRare());
     }
     this.repeat(clock, UPKEEP_EVERY_MS, () => this.upkeep.round());
   }
@@ -147,6 +144,11 @@ export class TsdbShard extends ShardSource {
       if (!this.closing) timer.current = clock.after(everyMs, () => void run());
     };
     this.timers.push({ cancel: () => timer.current.cancel() });
+  }
+
+  private syncRare(): void {
+    this.exemplarStore.sync();
+    this.metadataStore.sync();
   }
 
   private hurry(): void {
@@ -164,6 +166,8 @@ export class TsdbShard extends ShardSource {
     let exemplars = 0;
     if (batch.exemplars !== null) exemplars = this.exemplarStore.append(tenant, batch, chosen);
     if (batch.metadata !== null) this.metadataStore.put(tenant, batch.metadata);
+    // The head has synced its own logs.
+    if (this.options.walSync === 'always') this.syncRare();
     // A backfill must not have to wait for the next round.
     if (counts.outOfOrder > 0 && this.head.needsOooFlush) this.hurry();
     if (counts.minT < this.options.clock.now() - FRESH_MS) {
