@@ -11,7 +11,6 @@ import type { ShardHandle } from './shard-link.ts';
 
 export interface ClusterAdmin {
   tsdb: TsdbAdmin;
-  corruptions(): number;
 }
 
 export function clusterAdmin(shards: readonly ShardHandle[], options: EngineOptions): ClusterAdmin {
@@ -34,7 +33,6 @@ export function clusterAdmin(shards: readonly ShardHandle[], options: EngineOpti
         await all(a => a.flush());
       },
     },
-    corruptions: () => 0,
   };
 }
 

@@ -61,8 +61,14 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
   const services = threads.map(t => queryServiceOver(t.rpc));
   const shards = threads.map(t => shardHandle(t.rpc));
   const admin = clusterAdmin(shards, options);
+  /** By shard, as of the last gathering of metrics (every 15 s for tenant _self). */
+  const damaged = new Array<number>(threads.length).fill(0);
   for (const [shard, { rpc }] of threads.entries()) {
-    options.metrics.addSource(() => rpc.call<FamilySnapshot[]>('metrics', null), ['shard', String(shard)]);
+    options.metrics.addSource(async () => {
+      const families = await rpc.call<FamilySnapshot[]>('metrics', null);
+      damaged[shard] = sumOf(families, 'sightline_tsdb_quarantined_files');
+      return families;
+    }, ['shard', String(shard)]);
   }
   return {
     sink: {
@@ -87,9 +93,14 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
     },
     tsdb: admin.tsdb,
     threads: threads.length,
-    corruptions: admin.corruptions,
+    corruptions: () => damaged.reduce((sum, n) => sum + n, 0),
     close,
   };
+}
+
+function sumOf(families: readonly FamilySnapshot[], name: string): number {
+  const family = families.find(f => f.name === name);
+  return family === undefined ? 0 : family.samples.reduce((sum, s) => sum + s.value, 0);
 }
 
 function startThreads(options: EngineOptions): ShardThread[] {
