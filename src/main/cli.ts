@@ -5,7 +5,7 @@
  */
 
 // First: it concerns all code that runs after it.
-import '../lib/no-maglev.ts';
+import '../lib/v8-tiers.ts';
 import { nearest } from '../config/suggest.ts';
 import { ConfigError } from '../config/yaml-source.ts';
 import { UsageError } from './options.ts';

@@ -5,7 +5,7 @@
  * second, with credit, so that a slow client slows its own query down and nobody else's.
  */
 import type { ActiveQuery, QueryRequest, QueryResponse, QueryService } from '../contracts/query-service.ts';
-import type { RpcHandlers, RpcPort } from '../lib/rpc.ts';
+import { type RpcHandlers, type RpcPort, Transfer } from '../lib/rpc.ts';
 import type { TenantId } from '../model/tenant.ts';
 
 interface WireResponse {
@@ -36,9 +36,9 @@ export function queryHandlers(service: QueryService): RpcHandlers {
   const bodies = new Map<number, { body: AsyncIterable<Uint8Array>; timer: NodeJS.Timeout }>();
   let nextStream = 1;
   const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
-    query: async (request: QueryRequest, signal): Promise<WireResponse> => {
+    query: async (request: QueryRequest, signal): Promise<WireResponse | Transfer<WireResponse>> => {
       const { status, headers, body } = await service.handle(request, signal);
-      if (body instanceof Uint8Array) return { status, headers, body, stream: 0 };
+      if (body instanceof Uint8Array) return whole({ status, headers, body, stream: 0 }, body);
       const stream = nextStream++;
       const timer = setTimeout(() => {
         bodies.delete(stream);
@@ -59,4 +59,12 @@ export function queryHandlers(service: QueryService): RpcHandlers {
     cancelQuery: (a: { tenant: TenantId | null; id: string }) => service.cancelQuery(a.tenant, a.id),
   };
   return handlers as RpcHandlers;
+}
+
+/** Where the body has a buffer of its own it moves instead of being copied. */
+function whole(response: WireResponse, body: Uint8Array): WireResponse | Transfer<WireResponse> {
+  const { buffer, byteLength } = body;
+  return byteLength === buffer.byteLength && buffer instanceof ArrayBuffer
+    ? new Transfer(response, [buffer])
+    : response;
 }

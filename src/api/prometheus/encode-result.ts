@@ -36,7 +36,7 @@ export async function* encodeQueryResult(
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const value = limitSeries(result.value, options.limit);
-  const w = new ByteWriter(firstChunkBytes(value));
+  const w = new ByteWriter();
   w.latin1(`{"status":"success","data":{"resultType":"${value.type === 'raw' ? 'matrix' : value.type}","result":`);
   const slice = new TimeSlice();
   switch (value.type) {
@@ -85,7 +85,7 @@ export async function* encodeListResponse<T>(
   warnings: string[],
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const w = new ByteWriter(Math.min(CHUNK_BYTES, 512 + items.length * 64));
+  const w = new ByteWriter();
   w.latin1('{"status":"success","data":');
   yield* encodeList(w, items, new TimeSlice(), signal, item => {
     write(w, item);
@@ -311,12 +311,4 @@ function limitSeries(value: QueryValue, limit: number): QueryValue {
     default:
       return value;
   }
-}
-
-/** Small answers should not cost a 128 KB buffer. */
-function firstChunkBytes(value: QueryValue): number {
-  const points =
-    value.type === 'vector' ? value.samples.length : value.type === 'matrix' ? value.rows.length * value.steps : 1e6;
-  if (value.type === 'scalar' || value.type === 'string') return 1024;
-  return Math.min(CHUNK_BYTES, 1024 + points * 64);
 }

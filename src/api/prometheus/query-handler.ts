@@ -26,7 +26,7 @@ import { exemplars, labelNames, labelValues, metadata, series } from './series-e
 export type { QueryHandlerDeps } from './handler-context.ts';
 
 /** An answer up to this size goes out whole, with its length, instead of as a stream. */
-const WHOLE_BYTES_MAX = 64 * 1024;
+const WHOLE_BYTES_MAX = 256 * 1024;
 
 const ENDPOINTS = {
   query: instantQuery,

@@ -46,9 +46,11 @@ export function newWindowSet(
   before: number,
   after: number,
 ): WindowSet {
-  const time = new Float64Array(grid.steps);
-  const begin = new Float64Array(grid.steps);
-  const end = new Float64Array(grid.steps);
+  // One buffer for all three: each of its own would be a trip to the allocator.
+  const all = new ArrayBuffer(grid.steps * 24);
+  const time = new Float64Array(all, 0, grid.steps);
+  const begin = new Float64Array(all, grid.steps * 8, grid.steps);
+  const end = new Float64Array(all, grid.steps * 16, grid.steps);
   for (let i = 0; i < grid.steps; i++) {
     const t = grid.startMs + i * grid.stepMs;
     const to = (shape.atMs ?? t) - shape.offsetMs;
@@ -83,13 +85,16 @@ export class SeriesWindow {
   readonly hi: Int32Array;
   readonly hlo: Int32Array;
   readonly hhi: Int32Array;
+  /** hlo and hhi are all zero otherwise. */
+  private histogramsLocated = false;
 
   constructor(set: WindowSet) {
     this.set = set;
-    this.lo = new Int32Array(set.steps);
-    this.hi = new Int32Array(set.steps);
-    this.hlo = new Int32Array(set.steps);
-    this.hhi = new Int32Array(set.steps);
+    const all = new ArrayBuffer(set.steps * 16);
+    this.lo = new Int32Array(all, 0, set.steps);
+    this.hi = new Int32Array(all, set.steps * 4, set.steps);
+    this.hlo = new Int32Array(all, set.steps * 8, set.steps);
+    this.hhi = new Int32Array(all, set.steps * 12, set.steps);
   }
 
   /** Looks at the samples of `buffer`; the arrays stay the caller's and must not change while this is used. */
@@ -108,10 +113,13 @@ export class SeriesWindow {
   /** Finds the index ranges of all steps in O(samples + steps). */
   locate(): void {
     locateColumn(this.set, this.t, this.n, this.lo, this.hi);
-    if (this.hn > 0) locateColumn(this.set, this.ht, this.hn, this.hlo, this.hhi);
-    else {
+    if (this.hn > 0) {
+      locateColumn(this.set, this.ht, this.hn, this.hlo, this.hhi);
+      this.histogramsLocated = true;
+    } else if (this.histogramsLocated) {
       this.hlo.fill(0);
       this.hhi.fill(0);
+      this.histogramsLocated = false;
     }
   }
 }
