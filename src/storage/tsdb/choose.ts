@@ -49,12 +49,9 @@ export function chooseBlocks<B extends Extent>(
     for (const block of overlapping) choices.push({ block, minT, maxT });
     return { choices, coarsest: RAW };
   }
-  const levels = [...new Set(overlapping.map(b => b.resolutionMs))];
-  const fine = levels.filter(r => r <= wantedMs).sort((a, b) => b - a);
-  const coarse = levels.filter(r => r > wantedMs).sort((a, b) => a - b);
   let open: [number, number][] = [[minT, maxT]];
   let coarsest = RAW;
-  for (const level of [...fine, ...coarse]) {
+  for (const level of levelOrder(overlapping, wantedMs)) {
     const own = overlapping.filter(b => b.resolutionMs === level);
     for (const block of own) {
       for (const [from, to] of open) {
@@ -69,11 +66,19 @@ export function chooseBlocks<B extends Extent>(
   return { choices, coarsest };
 }
 
-function cells(extent: Extent): [number, number] {
+/** Best first: the wanted resolution, finer ones, then coarser ones. */
+export function levelOrder(blocks: readonly Extent[], wantedMs: number): number[] {
+  const levels = [...new Set(blocks.map(b => b.resolutionMs))];
+  const fine = levels.filter(r => r <= wantedMs).sort((a, b) => b - a);
+  const coarse = levels.filter(r => r > wantedMs).sort((a, b) => a - b);
+  return [...fine, ...coarse];
+}
+
+export function cells(extent: Extent): [number, number] {
   return [Math.floor(extent.minT / CELL_MS) * CELL_MS, (Math.floor(extent.maxT / CELL_MS) + 1) * CELL_MS - 1];
 }
 
-function subtract(open: readonly [number, number][], covered: readonly [number, number][]): [number, number][] {
+export function subtract(open: readonly [number, number][], covered: readonly [number, number][]): [number, number][] {
   let rest = [...open];
   for (const [from, to] of covered) {
     const next: [number, number][] = [];

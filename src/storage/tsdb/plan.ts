@@ -23,6 +23,9 @@ const WINDOWS: Record<number, readonly number[]> = {
 /** The unit in which raw data is downsampled. */
 export const DOWNSAMPLE_WINDOW_MS = 72 * HOUR_MS;
 
+/** Raw blocks go as a whole: their window is at most this part of the time they are kept, the smallest window excepted. */
+const GRAINS = 4;
+
 /** Late blocks in a window that has its big block are merged at this count, this share of its bytes, or this age. */
 const LATE_COUNT = 8;
 const LATE_SHARE = 0.1;
@@ -30,6 +33,7 @@ const LATE_AGE_MS = 24 * HOUR_MS;
 
 export interface PlanBlock {
   id: string;
+  /** Or the part of it that one policy governs (policies.ts). */
   tenant: string;
   /** Inclusive bounds of the samples, ms. */
   minT: number;
@@ -83,16 +87,24 @@ export function flushWindowMs(t: number, nowMs: number): number {
 }
 
 /** The next merge that is due, smallest windows first; null when nothing is. */
-export function planMerge<B extends PlanBlock>(blocks: readonly B[], nowMs: number): MergeJob<B> | null {
+export function planMerge<B extends PlanBlock>(
+  blocks: readonly B[],
+  nowMs: number,
+  rawKeepMs: (tenant: string) => number = () => Number.POSITIVE_INFINITY,
+): MergeJob<B> | null {
   for (const [key, group] of groupBy(blocks, b => `${b.tenant}\n${b.resolutionMs}`)) {
     const resolutionMs = Number(key.slice(key.indexOf('\n') + 1));
     const windows = WINDOWS[resolutionMs] ?? [DOWNSAMPLE_WINDOW_MS];
     const newest = Math.max(...group.map(b => b.maxT));
+    const tenant = key.slice(0, key.indexOf('\n'));
+    const widestMs = resolutionMs === RAW ? rawKeepMs(tenant) / GRAINS : Number.POSITIVE_INFINITY;
     for (let level = 0; level < windows.length; level++) {
       const windowMs = windows[level] as number;
-      const job = dueInLevel(group, windowMs, newest, nowMs);
+      const tooWide = level > 0 && windowMs > widestMs;
+      // What is wider than the window below has no grain to lose.
+      const members = tooWide ? group.filter(b => !fits(b, windows[level - 1] as number)) : group;
+      const job = dueInLevel(members, windowMs, newest, nowMs);
       if (job !== null) {
-        const tenant = key.slice(0, key.indexOf('\n'));
         return { kind: 'merge', tenant, resolutionMs, windowMs, ...job };
       }
     }
@@ -106,7 +118,7 @@ function dueInLevel<B extends PlanBlock>(
   newest: number,
   nowMs: number,
 ): { windowStart: number; blocks: B[] } | null {
-  const fitting = group.filter(b => windowStart(b.minT, windowMs) === windowStart(b.maxT, windowMs));
+  const fitting = group.filter(b => fits(b, windowMs));
   for (const [, inWindow] of groupBy(fitting, b => String(windowStart(b.minT, windowMs)))) {
     if (inWindow.length < 2) continue;
     const start = windowStart((inWindow[0] as B).minT, windowMs);
@@ -115,6 +127,10 @@ function dueInLevel<B extends PlanBlock>(
     if (isDue(inWindow, nowMs)) return { windowStart: start, blocks: inWindow };
   }
   return null;
+}
+
+function fits(b: PlanBlock, windowMs: number): boolean {
+  return windowStart(b.minT, windowMs) === windowStart(b.maxT, windowMs);
 }
 
 /** Cheap merges happen at once; rewriting one big block for a few late samples waits until it pays. */

@@ -20,9 +20,11 @@ import { columnFor } from './block/aggregates.ts';
 import type { BlockReader } from './block/reader.ts';
 import type { BlockStore } from './block-store.ts';
 import { chooseBlocks, wantedResolution } from './choose.ts';
+import { chooseBySeries, type ReadBySeries, type SelectIn } from './choose-by-series.ts';
 import type { Head } from './head/head.ts';
 import { compileMatchers } from './matchers.ts';
-import type { CompiledMatcher, Part } from './part.ts';
+import type { CompiledMatcher, Part, PartSet } from './part.ts';
+import { RAW } from './plan.ts';
 import { MergedSeriesSet, type PartRead } from './series-set.ts';
 
 /** What a default look-back reads when a query gives no window: 5 min. */
@@ -49,6 +51,8 @@ export interface SourceParts {
   blocks: BlockStore;
   exemplars: ExemplarIndex;
   metadata: MetadataIndex;
+  /** Whether of two blocks of one stretch one may have series that the other lacks (choose-by-series.ts). */
+  unevenLevels: boolean;
   /** Keeps one sample per this interval (dedup.ts); 0 = all. ms. */
   dedupMs: number;
 }
@@ -67,11 +71,11 @@ export class ShardSource implements SampleSource {
     const { head, blocks } = this.parts;
     const window = hints.rangeMs > 0 ? hints.rangeMs : Math.max(INSTANT_WINDOW_MS, hints.stepMs);
     const wanted = wantedResolution(hints.stepMs, window);
-    const { choices, coarsest } = chooseBlocks(blocks.of(tenant).map(extentOf), minT, maxT, wanted);
-    choices.sort((a, b) => a.block.minT - b.block.minT || a.minT - b.minT);
+    const overlapping = blocks.of(tenant).filter(b => b.maxT >= minT && b.minT <= maxT);
+    const bySeries = this.parts.unevenLevels && overlapping.some(b => b.meta.resolutionMs !== RAW);
     // Head and blocks are pinned in one go: a flush or merge that ends during a pause below changes nothing for this query.
     const headSet = head.select(tenant, matchers, minT, maxT);
-    const pins = choices.map(c => pin(c.block.block));
+    const pins = overlapping.map(pin);
     const column = columnFor(hints.func);
     const reads: PartRead[] = [];
     const release = (): void => {
@@ -79,11 +83,15 @@ export class ShardSource implements SampleSource {
       for (const { set } of reads) set.close();
       for (const unpin of pins) unpin();
     };
+    let coarsest = RAW;
+    const selectIn = ({ block }: BlockExtent, from: number, to: number): PartSet =>
+      block.select(tenant, matchers, from, to, column);
     try {
       const slice = new TimeSlice();
-      for (const choice of choices) {
-        const set = choice.block.block.select(tenant, matchers, choice.minT, choice.maxT, column);
-        reads.push({ set, minT: choice.minT, maxT: choice.maxT });
+      const choose = bySeries ? chooseBySeries : chooseByTime;
+      for (const { block, read } of choose(overlapping.map(extentOf), minT, maxT, wanted, selectIn)) {
+        reads.push(read);
+        coarsest = Math.max(coarsest, block.resolutionMs);
         if (slice.due()) await slice.pause(signal);
       }
     } catch (error) {
@@ -202,7 +210,29 @@ export class ShardSource implements SampleSource {
 }
 
 /** What chooseBlocks wants to know of a block. */
-function extentOf(block: BlockReader): { block: BlockReader; minT: number; maxT: number; resolutionMs: number } {
+interface BlockExtent {
+  block: BlockReader;
+  minT: number;
+  maxT: number;
+  resolutionMs: number;
+}
+
+/** Every block of a stretch has the same series, or none that another lacks. */
+function* chooseByTime(
+  extents: readonly BlockExtent[],
+  minT: number,
+  maxT: number,
+  wantedMs: number,
+  selectIn: SelectIn<BlockExtent>,
+): Generator<ReadBySeries<BlockExtent>> {
+  const { choices } = chooseBlocks(extents, minT, maxT, wantedMs);
+  choices.sort((a, b) => a.block.minT - b.block.minT || a.minT - b.minT);
+  for (const { block, minT: from, maxT: to } of choices) {
+    yield { block, read: { set: selectIn(block, from, to), minT: from, maxT: to } };
+  }
+}
+
+function extentOf(block: BlockReader): BlockExtent {
   return { block, minT: block.minT, maxT: block.maxT, resolutionMs: block.meta.resolutionMs };
 }
 

@@ -4,7 +4,7 @@
  * Appending is synchronous and durable against kill -9 on return. Everything that takes long (flushes, merges,
  * downsampling, expiry) runs in slices between requests, one job at a time (upkeep.ts).
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
@@ -25,14 +25,10 @@ import { Head } from './head/head.ts';
 import { compileMatchers } from './matchers.ts';
 import { MetadataStore } from './metadata/metadata-store.ts';
 import type { DownsamplePolicy, RetentionPolicy } from './plan.ts';
+import { type PolicyRule, StoragePolicies, type TenantPolicy } from './policies.ts';
 import { type ShardMetrics, shardMetrics } from './shard-metrics.ts';
 import { ShardSource } from './shard-source.ts';
 import { Upkeep } from './upkeep.ts';
-
-export interface TenantPolicy {
-  retention: RetentionPolicy;
-  downsample: DownsamplePolicy;
-}
 
 export interface ShardOptions {
   dir: string;
@@ -47,6 +43,8 @@ export interface ShardOptions {
   downsample: DownsamplePolicy;
   /** Tenants with periods of their own. */
   tenants?: ReadonlyMap<TenantId, TenantPolicy>;
+  /** Periods of series; the first that matches counts. */
+  rules?: readonly PolicyRule[];
   /** Keeps one sample per this interval, for replicated scrapers; 0 or absent = all. */
   dedupMs?: number;
   /** Bytes of inflated blocks and of their indexes kept in memory. */
@@ -57,6 +55,8 @@ export interface ShardOptions {
 
 /** Samples newer than this alter nothing that a result cache would keep. ms. */
 const FRESH_MS = 60_000;
+/** Stays in a shard's folder from the first use of rules on. */
+const RULES_MARK = 'rules-seen.json';
 const UPKEEP_EVERY_MS = 10_000;
 /** With sync interval, exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
 const RARE_SYNC_MS = 1000;
@@ -81,7 +81,9 @@ export class TsdbShard extends ShardSource {
     exemplars: ExemplarStore,
     metadata: MetadataStore,
   ) {
-    super({ head, blocks, exemplars, metadata, dedupMs: options.dedupMs ?? 0 });
+    const { retention, downsample } = options;
+    const policies = new StoragePolicies({ retention, downsample }, options.tenants, options.rules);
+    super({ head, blocks, exemplars, metadata, unevenLevels: hasKnownRules(options), dedupMs: options.dedupMs ?? 0 });
     this.options = options;
     this.head = head;
     this.blocks = blocks;
@@ -93,8 +95,7 @@ export class TsdbShard extends ShardSource {
       blocks,
       clock: options.clock,
       log: options.log,
-      retentionOf: tenant => options.tenants?.get(tenant)?.retention ?? options.retention,
-      downsampleOf: tenant => options.tenants?.get(tenant)?.downsample ?? options.downsample,
+      policies,
       maxBytes: options.retention.maxBytes,
       expired: tenant => options.changes.noteAll(options.shardIndex, tenant),
       dedupMs: options.dedupMs ?? 0,
@@ -235,6 +236,8 @@ export class TsdbShard extends ShardSource {
           if (existsSync(from)) await link(from, to).catch(() => copyFile(from, to));
         }
       }
+      const mark = join(this.options.dir, RULES_MARK);
+      if (existsSync(mark)) await copyFile(mark, join(folder, RULES_MARK));
       await copyLogs(join(this.options.dir, 'exemplars'), join(folder, 'exemplars'));
       await copyLogs(join(this.options.dir, 'metadata'), join(folder, 'metadata'));
     });
@@ -250,6 +253,13 @@ export class TsdbShard extends ShardSource {
     this.metadataStore.close();
     this.blocks.close();
   }
+}
+
+/** Whether the folder has, or has had, rules of `storage.rules`: it says so from the first time on. */
+function hasKnownRules({ dir, rules = [] }: ShardOptions): boolean {
+  const path = join(dir, RULES_MARK);
+  if (rules.length > 0 && !existsSync(path)) writeFileSync(path, `${JSON.stringify(rules.map(r => r.selector))}\n`);
+  return existsSync(path);
 }
 
 /** A frame that is being written may be cut off in the copy: a log may end so. */

@@ -11,6 +11,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { Mutex } from '../../lib/mutex.ts';
 import { newUlid } from '../../lib/ulid.ts';
+import type { Labels } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { downsampleBlock } from './block/downsample.ts';
 import { mergeBlocks } from './block/merge-blocks.ts';
@@ -22,7 +23,6 @@ import {
   DAY_MS,
   DOWNSAMPLE_WINDOW_MS,
   type DownsampleJob,
-  type DownsamplePolicy,
   downsampleKey,
   HOUR_MS,
   type MergeJob,
@@ -30,9 +30,9 @@ import {
   planDownsample,
   planMerge,
   planRetention,
-  type RetentionPolicy,
   windowStart,
 } from './plan.ts';
+import { MIXED, type StoragePolicies } from './policies.ts';
 
 export interface UpkeepOptions {
   /** The shard's folder. */
@@ -41,8 +41,7 @@ export interface UpkeepOptions {
   blocks: BlockStore;
   clock: Clock;
   log: Logger;
-  retentionOf(tenant: TenantId): RetentionPolicy;
-  downsampleOf(tenant: TenantId): DownsamplePolicy;
+  policies: StoragePolicies;
   /** Cap over all blocks of the shard; 0 = none. */
   maxBytes: number;
   /** Told when what queries see of a tenant's past has changed. */
@@ -165,13 +164,15 @@ export class Upkeep {
 
   private async oneJob(): Promise<boolean> {
     const now = this.o.clock.now();
-    const merge = planMerge(this.planned(), now);
+    const { policies } = this.o;
+    if (await this.splitOne()) return true;
+    const merge = planMerge(this.planned(), now, scope => policies.of(scope).retention.rawMs);
     if (merge !== null) {
       await this.merge(merge);
       return true;
     }
-    const policy = (tenant: string): DownsamplePolicy => this.o.downsampleOf(tenant);
-    const downsample = planDownsample(this.planned(), now, policy, key => this.refused.has(key));
+    const refused = (key: string): boolean => this.refused.has(key);
+    const downsample = planDownsample(this.planned(), now, scope => policies.of(scope).downsample, refused);
     if (downsample === null) return false;
     await this.downsample(downsample);
     return true;
@@ -180,27 +181,52 @@ export class Upkeep {
   private async merge(job: MergeJob<Planned>): Promise<void> {
     const began = performance.now();
     const inputs = job.blocks.map(p => p.block);
-    const { blocks, log } = this.o;
+    if (!(await this.rewrite(inputs))) return;
+    const ms = Math.round(performance.now() - began);
+    const { log } = this.o;
+    log.info({ tenant: job.tenant, inputs: inputs.length, hours: job.windowMs / HOUR_MS, ms }, 'merged blocks');
+  }
+
+  /** Cuts up a block that holds series of several groups: as flushed, imported, or written under other rules. */
+  private async splitOne(): Promise<boolean> {
+    const { blocks, policies, log } = this.o;
+    for (const block of blocks.all()) {
+      const { tenant, ulid } = block.meta;
+      const group = await this.quarantining([block], async () => policies.groupOfBlock(block));
+      if (group !== null && group !== MIXED) continue;
+      if (group === MIXED && (await this.rewrite([block], labels => policies.groupOfSeries(tenant, labels)))) {
+        log.info({ tenant, block: ulid }, 'split a block by storage.rules');
+      }
+      return true;
+    }
+    return false;
+  }
+
+  /** Replaces blocks by one that holds all of theirs, or one per group. False where one of them was corrupt. */
+  private async rewrite(inputs: readonly BlockReader[], groupOf?: (labels: Labels) => number): Promise<boolean> {
+    const { blocks, clock } = this.o;
+    const dir = blocks.tenantDir((inputs[0] as BlockReader).meta.tenant);
     const metas = await this.quarantining(inputs, () =>
       mergeBlocks(inputs, {
-        dir: blocks.tenantDir(job.tenant),
-        newUlid: () => newUlid(this.o.clock.now()),
-        createdAtMs: Math.round(this.o.clock.now()),
+        dir,
+        newUlid: () => newUlid(clock.now()),
+        createdAtMs: Math.round(clock.now()),
+        ...(groupOf === undefined ? {} : { groupOf }),
       }),
     );
-    if (metas === null) return;
+    if (metas === null) return false;
     blocks.replace(
       inputs,
-      metas.map(m => join(blocks.tenantDir(job.tenant), `${m.ulid}.block`)),
+      metas.map(m => join(dir, `${m.ulid}.block`)),
     );
-    const ms = Math.round(performance.now() - began);
-    log.info({ tenant: job.tenant, inputs: inputs.length, hours: job.windowMs / HOUR_MS, ms }, 'merged blocks');
+    return true;
   }
 
   private async downsample(job: DownsampleJob<Planned>): Promise<void> {
     const inputs = job.blocks.map(p => p.block);
     const { blocks, log } = this.o;
-    const dir = blocks.tenantDir(job.tenant);
+    const { tenant } = (inputs[0] as BlockReader).meta;
+    const dir = blocks.tenantDir(tenant);
     const made = await this.quarantining(inputs, () =>
       downsampleBlock(inputs, job.toMs, {
         dir,
@@ -211,20 +237,24 @@ export class Upkeep {
     if (made === null) return;
     const { meta } = made;
     const start = job.windowStart;
-    const before = blocks.of(job.tenant).filter(
-      b =>
-        b.meta.resolutionMs === job.toMs &&
-        windowStart(b.minT, DOWNSAMPLE_WINDOW_MS) === start &&
+    const before = this.planned().filter(
+      p =>
+        p.tenant === job.tenant &&
+        p.resolutionMs === job.toMs &&
+        windowStart(p.minT, DOWNSAMPLE_WINDOW_MS) === start &&
         // Not one of a larger window, that holds more than is written here.
-        windowStart(b.maxT, DOWNSAMPLE_WINDOW_MS) === start,
+        windowStart(p.maxT, DOWNSAMPLE_WINDOW_MS) === start,
     );
     if (meta === null) {
       this.refused.add(downsampleKey(job.tenant, job.toMs, start));
       writeList(this.refusedPath, [...this.refused]);
       return;
     }
-    blocks.replace(before, [join(dir, `${meta.ulid}.block`)]);
-    this.o.expired(job.tenant);
+    blocks.replace(
+      before.map(p => p.block),
+      [join(dir, `${meta.ulid}.block`)],
+    );
+    this.o.expired(tenant);
     log.info({ tenant: job.tenant, resolutionMs: job.toMs, samples: meta.floatSamples }, 'wrote a coarser level');
   }
 
@@ -257,12 +287,12 @@ export class Upkeep {
   }
 
   private expire(): void {
-    const { blocks, clock, log } = this.o;
+    const { blocks, clock, log, policies } = this.o;
     const doomed = planRetention({
       blocks: this.planned(),
       nowMs: clock.now(),
-      retentionOf: this.o.retentionOf,
-      downsampleOf: this.o.downsampleOf,
+      retentionOf: scope => policies.of(scope).retention,
+      downsampleOf: scope => policies.of(scope).downsample,
       refused: key => this.refused.has(key),
       maxBytes: this.o.maxBytes,
     });
@@ -271,18 +301,19 @@ export class Upkeep {
         doomed.map(p => p.block),
         [],
       );
-      for (const tenant of new Set(doomed.map(p => p.tenant))) this.o.expired(tenant);
+      for (const tenant of new Set(doomed.map(p => p.block.meta.tenant))) this.o.expired(tenant);
       log.info({ blocks: doomed.length }, 'blocks past their retention were removed');
     }
-    const longest = this.o.retentionOf('').rawMs;
+    const longest = policies.of('').retention.rawMs;
     this.o.dropExemplars(clock.now() - longest);
   }
 
   private planned(): Planned[] {
-    return this.o.blocks.all().map(block => ({
+    const { blocks, policies } = this.o;
+    return blocks.all().map(block => ({
       block,
       id: block.meta.ulid,
-      tenant: block.meta.tenant,
+      tenant: policies.scope(block.meta.tenant, policies.groupOfBlock(block)),
       minT: block.minT,
       maxT: block.maxT,
       resolutionMs: block.meta.resolutionMs,

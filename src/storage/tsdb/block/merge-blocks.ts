@@ -33,6 +33,8 @@ export interface MergeOptions {
   /** Samples outside of these inclusive bounds are dropped. */
   minT?: number;
   maxT?: number;
+  /** One block per group of series, instead of windows and bounds. Such outputs name no sources: none holds all of an input. */
+  groupOf?: (labels: Labels) => number;
   signal?: AbortSignal;
 }
 
@@ -308,7 +310,7 @@ class WindowWriters {
   addSeries(hash: Uint32Array, labels: Labels, data: SampleBuffer): void {
     const { windowMs = 0, minT, maxT } = this.options;
     if (windowMs === 0 && minT === undefined && maxT === undefined) {
-      if (data.length + data.histogramLength > 0) this.writer(0).addSeries(hash, labels, data);
+      if (data.length + data.histogramLength > 0) this.writer(this.groupOf(labels)).addSeries(hash, labels, data);
       return;
     }
     this.eachWindow(
@@ -326,7 +328,9 @@ class WindowWriters {
   addAggregates(hash: Uint32Array, labels: Labels, rows: AggregateBuffer, histograms: SampleBuffer): void {
     const { windowMs = 0, minT, maxT } = this.options;
     if (windowMs === 0 && minT === undefined && maxT === undefined) {
-      if (rows.length + histograms.histogramLength > 0) this.writer(0).addAggregates(hash, labels, rows, histograms);
+      if (rows.length + histograms.histogramLength > 0) {
+        this.writer(this.groupOf(labels)).addAggregates(hash, labels, rows, histograms);
+      }
       return;
     }
     this.eachWindow(
@@ -342,6 +346,10 @@ class WindowWriters {
         }
       },
     );
+  }
+
+  private groupOf(labels: Labels): number {
+    return this.options.groupOf === undefined ? 0 : this.options.groupOf(labels);
   }
 
   async finish(signal?: AbortSignal): Promise<BlockMeta[]> {
@@ -395,7 +403,7 @@ class WindowWriters {
         tenant: (metas[0] as BlockMeta).tenant,
         resolutionMs: (metas[0] as BlockMeta).resolutionMs,
         level: Math.max(...metas.map(m => m.level)) + 1,
-        sources: metas.map(m => m.ulid),
+        sources: options.groupOf === undefined ? metas.map(m => m.ulid) : [],
         createdAtMs: options.createdAtMs,
         arrivedMs: Math.max(...metas.map(m => m.arrivedMs)),
         compression: THOROUGH,
