@@ -59,7 +59,8 @@ export async function rangeQuery(c: HandlerContext): Promise<QueryResponse> {
   checkRange(c, expr, startMs, endMs, lookbackMs);
   return c.run({ query, startMs, endMs, stepMs, timeoutMs }, async signal => {
     const range = { tenant: request.tenant, query, startMs, endMs, stepMs, lookbackMs, signal };
-    const result = await (c.cache !== null ? c.cache.range(range) : deps.engine.range(range));
+    const cache = params.get('nocache') === '1' ? null : c.cache;
+    const result = await (cache ?? deps.engine).range(range);
     return answer(c, result, limit, signal);
   });
 }
