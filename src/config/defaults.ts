@@ -62,6 +62,8 @@ export const DEFAULTS = Object.freeze({
     }),
     // Tenant name to its own `retention` and `downsample`; what is not given there is as above.
     tenants: Object.freeze({}),
+    // Periods for single series: none.
+    rules: Object.freeze([]),
     dedup: Object.freeze({
       // 0 = off. With several scrapers on the same targets: their scrape interval.
       interval: '0s',

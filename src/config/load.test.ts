@@ -84,6 +84,42 @@ test('wrong values are refused with place and what would be right', t => {
   has(/query\.max_concurrent: /);
 });
 
+test('storage rules: short and long forms; what is wrong is told with its place', t => {
+  const day = 86_400_000;
+  const text = [
+    'storage:',
+    '  rules:',
+    '    - selector: a',
+    '      retention: 2d',
+    '      downsample: off',
+    '    - {selector: b, tenant: acme, retention: {raw: 1d}, downsample: {1m: 3d}}',
+  ].join('\n');
+  assert.deepEqual(load(t, text).config.storage.rules, [
+    { selector: 'a', retention: { raw: 2 * day, '1m': 2 * day, '1h': 2 * day }, downsample: { '1m': 0, '1h': 0 } },
+    { selector: 'b', tenant: 'acme', retention: { raw: day }, downsample: { '1m': 3 * day } },
+  ]);
+  const bad = [
+    'storage:',
+    '  rules:',
+    '    - {selector: a, retention: 0s, retain: 1d}',
+    '    - {retention: {raw: x, 5m: 1d}}',
+    '    - {selector: "", tenant: "a b", downsample: never}',
+  ].join('\n');
+  assert.deepEqual(
+    problems(t, bad).map(line => line.slice(0, 92)),
+    [
+      'sightline.yaml:3:21: storage.rules[0].retention: must be a duration like 15s or 1h30m greate',
+      'sightline.yaml:3:36: storage.rules[0].retain: unknown key; known here: selector, tenant, ret',
+      'sightline.yaml:4:7: storage.rules[1].selector: Invalid input: expected string, received unde',
+      'sightline.yaml:4:20: storage.rules[1].retention.raw: must be a duration like 15s or 1h30m: n',
+      'sightline.yaml:4:28: storage.rules[1].retention.5m: unknown key; here stand raw, 1m and 1h',
+      'sightline.yaml:5:8: storage.rules[2].selector: Too small: expected string to have >=1 charac',
+      'sightline.yaml:5:22: storage.rules[2].tenant: is no tenant name',
+      'sightline.yaml:5:37: storage.rules[2].downsample: must be off, or a map of 1m and 1h to ages',
+    ],
+  );
+});
+
 test('broken YAML and a missing file are told with their place', t => {
   assert.match(problems(t, 'http: {listen: "x"\n  a: [')[0] ?? '', /^sightline\.yaml:\d+:\d+: not valid YAML/);
   assert.throws(() => loadConfig('/nowhere/sightline.yaml'), /\/nowhere\/sightline\.yaml: there is no such file/);

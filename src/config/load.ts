@@ -26,8 +26,15 @@ export interface LoadedConfig {
 /** Values from flags and the environment, by path: `http.listen`. They win over the file. */
 export type Overrides = Readonly<Record<string, string | number | boolean>>;
 
+/** What is wrong with a series selector, '' where nothing is. PromQL's parser is not for this folder to know. */
+export type SelectorCheck = (selector: string) => string;
+
 /** `file` '' = no file: defaults and overrides. Throws ConfigError. */
-export function loadConfig(file: string, overrides: Overrides = {}): LoadedConfig {
+export function loadConfig(
+  file: string,
+  overrides: Overrides = {},
+  selectorProblem: SelectorCheck = () => '',
+): LoadedConfig {
   const source = file === '' ? YamlSource.parse('(defaults)', '') : YamlSource.read(resolve(file));
   const value = (source.value() ?? {}) as Record<string, unknown>;
   if (typeof value !== 'object' || Array.isArray(value)) {
@@ -41,6 +48,11 @@ export function loadConfig(file: string, overrides: Overrides = {}): LoadedConfi
     const problems = parsed.error.issues.flatMap(issue => problemsOf(source, issue, overrides));
     throw new ConfigError(problems.sort((a, b) => a.line - b.line || a.column - b.column));
   }
+  const badRules = parsed.data.storage.rules.flatMap(({ selector }, i) => {
+    const problem = selectorProblem(selector);
+    return problem === '' ? [] : [source.problem(['storage', 'rules', i, 'selector'], problem)];
+  });
+  if (badRules.length > 0) throw new ConfigError(badRules);
   const files = file === '' ? [] : [resolve(file)];
   const main = loadPrometheus(parsed.data, source, files);
   return { config: parsed.data, ...main, files, text: source.text };
@@ -102,12 +114,23 @@ function unknownKey(path: Path, key: string): string {
 /** Keys of the schema's section at `path`. */
 function knownKeys(path: Path): string[] {
   let at: unknown = configSchema;
-  for (const key of path) at = unwrap(at)?.[key as string];
-  return Object.keys(unwrap(at) ?? {});
+  for (const key of path) {
+    const schema = unwrap(at);
+    at = typeof key === 'number' ? schema?.element : schema?.shape?.[key];
+  }
+  return Object.keys(unwrap(at)?.shape ?? {});
 }
 
-function unwrap(schema: unknown): Record<string, unknown> | undefined {
-  let at = schema as { shape?: Record<string, unknown>; def?: { innerType?: unknown } } | undefined;
-  while (at !== undefined && at.shape === undefined) at = at.def?.innerType as typeof at;
-  return at?.shape;
+interface SchemaPart {
+  /** Of a map. */
+  shape?: Record<string, unknown>;
+  /** Of a list. */
+  element?: unknown;
+  def?: { innerType?: unknown };
+}
+
+function unwrap(schema: unknown): SchemaPart | undefined {
+  let at = schema as SchemaPart | undefined;
+  while (at !== undefined && at.shape === undefined && at.element === undefined) at = at.def?.innerType as typeof at;
+  return at;
 }

@@ -68,6 +68,43 @@ const externalUrl = () =>
     }
   });
 
+const tenantName = () => z.string().regex(/^[a-zA-Z0-9!\-_.*'()]{1,150}$/, 'is no tenant name');
+
+/** Of a rule: a word for everything, which `short` takes, or a map by resolution. Says what is wrong in the form that was used. */
+function shortOrMap<T>(short: z.ZodType<T>, map: z.ZodType<T>, keys: string) {
+  return z.unknown().transform((value, ctx): T => {
+    const parsed = (typeof value === 'object' && value !== null ? map : short).safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const issue of parsed.error.issues) {
+      const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [];
+      for (const key of unknown) {
+        ctx.addIssue({ code: 'custom', path: [...issue.path, key], message: `unknown key; here stand ${keys}` });
+      }
+      if (unknown.length === 0) ctx.addIssue({ code: 'custom', path: [...issue.path], message: issue.message });
+    }
+    return z.NEVER;
+  });
+}
+
+const ruleRetention = () =>
+  shortOrMap<{ raw?: number; '1m'?: number; '1h'?: number }>(
+    duration().transform(ms => ({ raw: ms, '1m': ms, '1h': ms })),
+    z.strictObject({ raw: duration(), '1m': duration(), '1h': duration() }).partial() as never,
+    'raw, 1m and 1h',
+  );
+
+const ruleDownsample = () =>
+  shortOrMap<{ '1m'?: number; '1h'?: number }>(
+    z
+      .literal(['off', false], { error: 'must be off, or a map of 1m and 1h to ages' })
+      .transform(() => ({ '1m': 0, '1h': 0 })),
+    z.strictObject({ '1m': duration(0), '1h': duration(0) }).partial() as never,
+    '1m and 1h',
+  );
+
+/** Rules of storage.rules; each series asks them in turn. */
+const RULES_MAX = 100;
+
 const count = (max: number, min = 0) => z.int().min(min).max(max);
 
 export const configSchema = z.strictObject({
@@ -115,7 +152,7 @@ export const configSchema = z.strictObject({
         .prefault({}),
       tenants: z
         .record(
-          z.string().regex(/^[a-zA-Z0-9!\-_.*'()]{1,150}$/, 'is no tenant name'),
+          tenantName(),
           z.strictObject({
             retention: z.strictObject({ raw: duration(), '1m': duration(), '1h': duration() }).partial().default({}),
             downsample: z
@@ -125,6 +162,17 @@ export const configSchema = z.strictObject({
           }),
         )
         .default({}),
+      rules: z
+        .array(
+          z.strictObject({
+            selector: z.string().min(1),
+            tenant: tenantName().optional(),
+            retention: ruleRetention().optional(),
+            downsample: ruleDownsample().optional(),
+          }),
+        )
+        .max(RULES_MAX)
+        .default([]),
       dedup: z
         .strictObject({
           interval: duration(0).prefault(DEFAULTS.storage.dedup.interval),

@@ -32,6 +32,7 @@ import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { Reloader } from './reloader.ts';
 import { ProcessStatus } from './status.ts';
+import { selectorProblem } from './storage-rules.ts';
 import { UiStatic, uiRoutes } from './ui-static.ts';
 import { VERSION } from './version.ts';
 
@@ -114,7 +115,7 @@ async function runAll(stops: Stop[]): Promise<void> {
 async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): Promise<SightlineServer> {
   const began = performance.now();
   const clock = parts.clock ?? systemClock;
-  const load = (): LoadedConfig => loadConfig(options.config, options.overrides);
+  const load = (): LoadedConfig => loadConfig(options.config, options.overrides, selectorProblem);
   const loaded = load();
   const { config } = loaded;
   const listen = parseHostPort(config.http.listen);

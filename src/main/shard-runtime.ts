@@ -32,6 +32,7 @@ import { TsdbShard } from '../storage/tsdb/shard.ts';
 import { ShardExchange } from './shard-exchange.ts';
 import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
 import { ShardedSource } from './sharded-source.ts';
+import { policyRules } from './storage-rules.ts';
 
 export interface RuntimeOptions {
   index: number;
@@ -132,6 +133,7 @@ export class ShardRuntime {
       walSync: storage.wal.sync,
       walSyncIntervalMs: storage.wal.sync_interval,
       ...policyOf(storage, storage.retention, storage.downsample, options.count),
+      rules: policyRules(storage.rules),
       tenants: new Map(
         Object.entries(storage.tenants).map(([tenant, own]) => [
           tenant,

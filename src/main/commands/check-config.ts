@@ -9,6 +9,7 @@ import { loadPrometheusFile } from '../../config/prometheus/load.ts';
 import { ConfigError, YamlSource } from '../../config/yaml-source.ts';
 import type { Command } from '../cli.ts';
 import { UsageError, usageMessage } from '../options.ts';
+import { selectorProblem } from '../storage-rules.ts';
 
 const HELP = `Says whether configuration files can be used, and what in them has no effect.
 
@@ -62,7 +63,9 @@ function parse(args: readonly string[]) {
 function check(file: string, format: string): boolean {
   try {
     const prometheus = format === 'prometheus' || (format === 'auto' && looksLikePrometheus(file));
-    const unsupported = prometheus ? loadPrometheusFile(file).unsupported : loadConfig(file).unsupported;
+    const unsupported = prometheus
+      ? loadPrometheusFile(file).unsupported
+      : loadConfig(file, {}, selectorProblem).unsupported;
     process.stdout.write(`${file}: can be used${prometheus ? ' (a Prometheus file)' : ''}\n${notes(unsupported)}`);
     return true;
   } catch (error) {
