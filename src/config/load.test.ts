@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { DEFAULTS } from './defaults.ts';
 import { type LoadedConfig, loadConfig, type Overrides } from './load.ts';
+import { expandVariables } from './prometheus/scrape.ts';
 
 function load(
   t: TestContext,
@@ -154,7 +155,6 @@ test('a Prometheus file and inline scrape configs join; what has no effect is na
   assert.deepEqual(
     loaded.unsupported.map(u => [u.key, u.line]),
     [
-      ['global.external_labels', 1],
       ['rule_files', 2],
       ['scrape_configs.consul_sd_configs', 7],
     ],
@@ -169,6 +169,16 @@ test('a job in both files, and a bad inline job, are refused with their place', 
   assert.deepEqual(problems(t, text, others), [
     'sightline.yaml:5:5: scrape_configs[1].scrape_intervall: field scrape_intervall not found in type struct of a scrape config; did you mean "scrape_interval"?',
     'sightline.yaml:3:5: scrape_configs[0].job_name: found multiple scrape configs with job name "one"',
+  ]);
+});
+
+test('external labels know the environment', () => {
+  const environment = { HOST: 'a', _1: 'b' };
+  const expand = (text: string): string => expandVariables(text, environment);
+  const braced = (name: string): string => `$\{${name}}`;
+  assert.deepEqual([`x${braced('HOST')}y`, '$HOST/$_1', '$$HOST', '$NONE.', braced(''), 'cost: 5$'].map(expand), [
+    ...['xay', 'a/b', '$HOST', '.', ''],
+    'cost: 5$',
   ]);
 });
 

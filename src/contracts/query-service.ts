@@ -6,6 +6,7 @@
  * MessagePort (main/query-link.ts carries the port between threads). So a request is plain data and a response
  * is a head plus byte chunks in order.
  */
+import type { Labels } from '../model/labels.ts';
 import type { TenantId } from '../model/tenant.ts';
 
 export type QueryEndpoint =
@@ -34,6 +35,8 @@ export interface QueryRequest {
   name: string;
   /** `read`: the request body, still compressed. Else null. */
   body: Uint8Array | null;
+  /** `read`, `federate`: labels that every series leaves with unless it has them. None where absent. */
+  externalLabels?: Labels;
   /** Value of Accept, or ''. */
   accept: string;
   /** Value of Accept-Encoding, or ''. */

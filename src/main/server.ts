@@ -20,6 +20,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { MetricsRegistry } from '../lib/metrics.ts';
+import { labelsFromMap } from '../model/labels.ts';
 import { DEFAULT_TENANT } from '../model/tenant.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
@@ -182,6 +183,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           adminApiEnabled: config.http.admin_api,
           clock,
           writeBodyBytesMax: config.http.max_body,
+          externalLabels: () => labelsFromMap(reloader.current.prometheus.global.externalLabels),
         }),
     ],
   });

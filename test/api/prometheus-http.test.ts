@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { NOW, startServer, type TestServer } from './support.ts';
+import { labelsFromRecord } from '../../src/model/labels.ts';
+import { NOW, sampleData, startServer, type TestServer } from './support.ts';
 
 interface Answer {
   status: number;
@@ -295,6 +296,21 @@ describe('the Prometheus API over HTTP', () => {
     const bad = await fetch(`${server.url}/federate?match[]={`);
     assert.equal(bad.status, 400);
     assert.match(bad.headers.get('content-type') ?? '', /^text\/plain/);
+  });
+
+  test('federation with external labels', async () => {
+    const external = labelsFromRecord({ cluster: 'eu', job: 'other' });
+    const own = await startServer(sampleData(), {}, { externalLabels: () => external });
+    const text = await (await fetch(`${own.url}/federate?match[]=odd&match[]=${q('up{instance="host-1:80"}')}`)).text();
+    await own.close();
+    assert.deepEqual(
+      text.split('\n').filter(line => !line.startsWith('#')),
+      [
+        `odd{service_name="ä\\"\\\\",cluster="eu",instance="",job="other"} 0.1 ${NOW}`,
+        `up{instance="host-1:80",job="api",cluster="eu"} 1 ${NOW}`,
+        '',
+      ],
+    );
   });
 
   test('export', async () => {

@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { crc32c } from '../../src/lib/crc32c.ts';
 import { ProtobufReader, ProtobufWriter } from '../../src/lib/protobuf.ts';
 import { snappyCompress, snappyDecompress } from '../../src/lib/snappy.ts';
-import { NOW, startServer } from './support.ts';
+import { labelsFromRecord } from '../../src/model/labels.ts';
+import { NOW, sampleData, startServer } from './support.ts';
 
-function requestBody(accepted: number[]): Buffer {
+function requestBody(accepted: number[], labels: Record<string, string> = {}): Buffer {
   const w = new ProtobufWriter();
   const query = w.begin(1);
   w.varint(1, NOW - 30_000);
@@ -15,6 +16,12 @@ function requestBody(accepted: number[]): Buffer {
   w.string(2, '__name__');
   w.string(3, 'up');
   w.close(matcher);
+  for (const [name, value] of Object.entries(labels)) {
+    const more = w.begin(3);
+    w.string(2, name);
+    w.string(3, value);
+    w.close(more);
+  }
   w.close(query);
   w.packedVarints(2, accepted);
   return Buffer.from(snappyCompress(w.finish()));
@@ -101,6 +108,34 @@ test('remote read as samples', async () => {
       chunks: [],
     });
     assert.equal(series.length, 3);
+  } finally {
+    await server.close();
+  }
+});
+
+test('remote read knows the external labels: in what is asked for and in the answer', async () => {
+  const external = labelsFromRecord({ cluster: 'eu', job: 'other' });
+  const server = await startServer(sampleData(), {}, { externalLabels: () => external });
+  const read = async (accepted: number[], labels: Record<string, string>): Promise<Uint8Array> => {
+    const body = requestBody(accepted, labels) as never;
+    return new Uint8Array(
+      await (await fetch(`${server.url}/api/v1/read`, { method: 'POST', headers, body })).arrayBuffer(),
+    );
+  };
+  try {
+    const r = new ProtobufReader(snappyDecompress(await read([], { cluster: 'eu', instance: 'host-2:80' }), 1e6));
+    r.field();
+    const outer = r.enter();
+    const series = [];
+    for (; r.more(); ) {
+      r.field();
+      series.push(readSeries(r).labels);
+    }
+    r.leave(outer);
+    assert.deepEqual(series, [['__name__', 'up', 'cluster', 'eu', 'instance', 'host-2:80', 'job', 'api']]);
+    assert.equal(snappyDecompress(await read([], { cluster: 'us' }), 1e6).length, 2);
+    const chunked = Buffer.from(await read([1], { cluster: 'eu' })).toString('latin1');
+    assert.equal(chunked.split('cluster\x12\x02eu').length - 1, 3);
   } finally {
     await server.close();
   }

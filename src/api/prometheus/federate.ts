@@ -1,16 +1,17 @@
 /**
  * /federate: the latest sample of every matching series in the text format, with its own timestamp.
  *
- * A sample counts if it lies within the look-back and is no staleness marker. Every metric is `untyped`, an absent `instance` is
- * written as `instance=""` so that the scraper does not put its own in. Native histograms have no text form and stay out.
+ * A sample counts if it lies within the look-back and is no staleness marker. Every metric is `untyped`. External labels come behind
+ * those of the series; an absent `instance` is written as `instance=""` so that the scraper does not put its own in. Native histograms have no text form and stay out.
  */
 import type { QueryResponse } from '../../contracts/query-service.ts';
-import { compareLabels, compareStrings, getLabel, type Labels, METRIC_NAME } from '../../model/labels.ts';
+import { compareLabels, compareStrings, EMPTY_LABELS, getLabel, type Labels, METRIC_NAME } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import { isStale } from '../../model/stale.ts';
 import { ByteWriter } from '../encoding/byte-writer.ts';
 import { formatFloat } from '../encoding/float.ts';
 import { badData } from '../errors.ts';
+import { withExternalLabels } from './external-labels.ts';
 import type { HandlerContext } from './handler-context.ts';
 import { parseMatcherSets } from './matchers.ts';
 
@@ -38,13 +39,14 @@ export async function federate(c: HandlerContext): Promise<QueryResponse> {
   return c.run({ query: selectors.join(' or '), startMs: maxT, endMs: maxT }, async signal => {
     const samples = await latest(c, sets, maxT, signal);
     samples.sort((a, b) => compareStrings(a.name, b.name) || compareLabels(a.labels, b.labels));
+    const external = externalOf(c.request.externalLabels ?? EMPTY_LABELS);
     const w = new ByteWriter();
     let family = '';
     for (const sample of samples) {
       const name = quoted || LEGACY_METRIC.test(sample.name) ? sample.name : escapeName(sample.name, /[^a-zA-Z0-9_:]/g);
       if (name !== family) w.utf8(`# TYPE ${LEGACY_METRIC.test(name) ? name : quoteText(name)} untyped\n`);
       family = name;
-      w.utf8(lineOf(sample, name));
+      w.utf8(lineOf(sample, name, external));
     }
     return {
       headers: { 'content-type': type },
@@ -87,19 +89,25 @@ async function latest(
   return out;
 }
 
-function lineOf(sample: LatestSample, name: string): string {
+/** With `instance`, sorted. */
+function externalOf(labels: Labels): Labels {
+  return withExternalLabels(labels, ['instance', '']);
+}
+
+function lineOf(sample: LatestSample, name: string, external: Labels): string {
   const legacy = LEGACY_METRIC.test(name);
   const parts: string[] = legacy ? [] : [quoteText(name)];
-  let hasInstance = false;
-  for (let i = 0; i < sample.labels.length; i += 2) {
-    const label = sample.labels[i] as string;
-    if (label === METRIC_NAME) continue;
-    if (label === 'instance') hasInstance = true;
-    // A name that the text format's first version lacks: in quotes where the name of the metric may be, else escaped.
-    const text = LEGACY_LABEL.test(label) ? label : legacy ? escapeName(label, /[^a-zA-Z0-9_]/g) : quoteText(label);
-    parts.push(`${text}=${quoteText(sample.labels[i + 1] as string)}`);
-  }
-  if (!hasInstance) parts.push('instance=""');
+  const put = (labels: Labels, unless: Labels): void => {
+    for (let i = 0; i < labels.length; i += 2) {
+      const label = labels[i] as string;
+      if (label === METRIC_NAME || getLabel(unless, label) !== '') continue;
+      // A name that the text format's first version lacks: in quotes where the name of the metric may be, else escaped.
+      const text = LEGACY_LABEL.test(label) ? label : legacy ? escapeName(label, /[^a-zA-Z0-9_]/g) : quoteText(label);
+      parts.push(`${text}=${quoteText(labels[i + 1] as string)}`);
+    }
+  };
+  put(sample.labels, EMPTY_LABELS);
+  put(external, sample.labels);
   return `${legacy ? name : ''}{${parts.join(',')}} ${formatFloat(sample.value)} ${sample.timestampMs}\n`;
 }
 

@@ -7,6 +7,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IngestService } from '../../contracts/ingest-service.ts';
 import type { QueryEndpoint, QueryService } from '../../contracts/query-service.ts';
+import type { Labels } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { ApiError } from '../errors.ts';
 import { disconnectSignal, formOf, headerOf, sendError, sendResponse, tenantOf } from '../http.ts';
@@ -20,6 +21,8 @@ export interface PrometheusRouteDeps extends StatusDeps {
   ingest: IngestService | null;
   /** Whose request it is; by default from X-Scope-OrgID. Throws an ApiError to refuse. */
   tenantOf?: (request: FastifyRequest) => TenantId;
+  /** What remote read and federation put on every series; asked for at each request. */
+  externalLabels?: () => Labels;
   /** Longest body of one remote-write request, as sent. */
   writeBodyBytesMax?: number;
 }
@@ -41,6 +44,8 @@ const GET_POST: readonly [string, QueryEndpoint][] = [
   ['/parse_query', 'parse_query'],
   ['/export', 'export'],
 ];
+
+const EXTERNAL: ReadonlySet<QueryEndpoint> = new Set(['read', 'federate']);
 
 export async function registerPrometheusRoutes(app: FastifyInstance, deps: PrometheusRouteDeps): Promise<void> {
   await app.register(async scope => {
@@ -98,6 +103,7 @@ async function forward(
       params: formOf(request),
       name: endpoint === 'label_values' ? labelNameOf(request) : '',
       body,
+      ...(EXTERNAL.has(endpoint) && deps.externalLabels !== undefined ? { externalLabels: deps.externalLabels() } : {}),
       accept: headerOf(request, 'accept'),
       acceptEncoding: headerOf(request, 'accept-encoding'),
       origin: request.ip,

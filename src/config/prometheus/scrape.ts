@@ -55,7 +55,7 @@ export const globalSection = struct(
     rule_query_offset: no(duration),
     query_log_file: no(str),
     scrape_failure_log_file: no(str),
-    external_labels: no(dict(str)),
+    external_labels: yes(dict(str)),
     metric_name_validation_scheme: yes(validationScheme),
     metric_name_escaping_scheme: no(str),
     scrape_native_histograms: no(bool),
@@ -90,8 +90,18 @@ export function toGlobal(section: GlobalSection): GlobalConfig {
     scrapeIntervalMs,
     scrapeTimeoutMs: section.scrape_timeout || Math.min(GLOBAL_DEFAULTS.scrapeTimeoutMs, scrapeIntervalMs),
     evaluationIntervalMs: section.evaluation_interval || GLOBAL_DEFAULTS.evaluationIntervalMs,
-    externalLabels: section.external_labels ?? new Map(),
+    externalLabels: new Map(
+      [...(section.external_labels ?? [])].map(([name, value]) => [name, expandVariables(value, process.env)]),
+    ),
   };
+}
+
+/** `$NAME` and `${NAME}` become what the environment has, or nothing; `$$` becomes `$`. */
+export function expandVariables(text: string, environment: Readonly<Record<string, string | undefined>>): string {
+  return text.replace(/\$(?:\{([^}]*)\}|([A-Za-z0-9_]+|[$*#@!?-]))/g, (_all, braced?: string, bare?: string) => {
+    const name = braced ?? bare ?? '';
+    return name === '$' ? '$' : (environment[name] ?? '');
+  });
 }
 
 export const staticGroup = struct('struct', { targets: yes(list(str)), labels: yes(dict(str)) });

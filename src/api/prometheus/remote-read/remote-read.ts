@@ -11,7 +11,9 @@ import { crc32c } from '../../../lib/crc32c.ts';
 import { ProtobufWriter } from '../../../lib/protobuf.ts';
 import { snappyCompress, snappyDecompress } from '../../../lib/snappy.ts';
 import { TimeSlice } from '../../../lib/yield.ts';
+import { EMPTY_LABELS } from '../../../model/labels.ts';
 import { badData } from '../../errors.ts';
+import { withExternalLabels, withoutExternalMatchers } from '../external-labels.ts';
 import type { HandlerContext, WorkResult } from '../handler-context.ts';
 import { samplesOf } from '../raw-stream.ts';
 import { decodeReadRequest, type ReadQuery, type ReadRequest } from './read-request.ts';
@@ -72,7 +74,8 @@ async function samplesMessage(
     for await (const batch of read(c, query, signal, c.deps.rawSamplesMax - samplesRead)) {
       for (const series of batch) {
         samplesRead += samplesOf(series);
-        writeTimeSeries(w, 1, series);
+        const labels = withExternalLabels(series.labels, c.request.externalLabels ?? EMPTY_LABELS);
+        writeTimeSeries(w, 1, { ...series, labels });
         if (slice.due()) await slice.pause(signal);
       }
     }
@@ -87,9 +90,10 @@ async function* frames(c: HandlerContext, request: ReadRequest, signal: AbortSig
   for (const [index, query] of request.queries.entries()) {
     for await (const batch of read(c, query, signal, 0)) {
       for (const series of batch) {
+        const labels = withExternalLabels(series.labels, c.request.externalLabels ?? EMPTY_LABELS);
         for (const part of partsOf(chunksOf(series))) {
           w.clear();
-          writeChunkedSeries(w, 1, series.labels, part);
+          writeChunkedSeries(w, 1, labels, part);
           w.varint(2, index);
           yield frame(w.finish());
         }
@@ -106,7 +110,7 @@ function read(
   maxSamples: number,
 ): AsyncIterable<RawSeries[]> {
   const request = {
-    matchers: query.matchers,
+    matchers: withoutExternalMatchers(query.matchers, c.request.externalLabels ?? EMPTY_LABELS),
     minT: query.startMs,
     maxT: query.endMs,
     sorted: true,
