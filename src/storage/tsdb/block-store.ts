@@ -55,14 +55,24 @@ export class BlockStore {
     return bytes;
   }
 
-  /** In one step for readers: the finished blocks at `paths` appear, `gone` disappear (queries that hold them go on). */
-  replace(gone: readonly BlockReader[], paths: readonly string[]): BlockReader[] {
-    const added = paths.map(path => new BlockReader(path, this.caches));
-    for (const block of added) {
+  /** Opens a finished block, which is not seen by readers before it is added. */
+  open(path: string): BlockReader {
+    return new BlockReader(path, this.caches);
+  }
+
+  /** Opened blocks appear. */
+  add(blocks: readonly BlockReader[]): void {
+    for (const block of blocks) {
       const list = this.byTenant.get(block.meta.tenant);
       if (list === undefined) this.byTenant.set(block.meta.tenant, [block]);
       else list.push(block);
     }
+  }
+
+  /** In one step for readers: the finished blocks at `paths` appear, `gone` disappear (queries that hold them go on). */
+  replace(gone: readonly BlockReader[], paths: readonly string[]): BlockReader[] {
+    const added = paths.map(path => this.open(path));
+    this.add(added);
     for (const block of gone) {
       const list = (this.byTenant.get(block.meta.tenant) ?? []).filter(b => b !== block);
       if (list.length === 0) this.byTenant.delete(block.meta.tenant);
@@ -96,10 +106,7 @@ export class BlockStore {
 
   private openBlock(path: string): void {
     try {
-      const block = new BlockReader(path, this.caches);
-      const list = this.byTenant.get(block.meta.tenant);
-      if (list === undefined) this.byTenant.set(block.meta.tenant, [block]);
-      else list.push(block);
+      this.add([this.open(path)]);
     } catch (error) {
       // Out of file descriptors or memory is no fault of the file.
       if ((error as Error).name !== 'CorruptBlockError') throw error;

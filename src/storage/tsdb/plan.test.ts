@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import {
   DAY_MS,
   downsampleKey,
+  flushWindows,
   HOUR_MS,
   type PlanBlock,
   planDownsample,
@@ -128,4 +129,56 @@ test('retention: beyond the size cap the oldest go first', () => {
   const blocks = [block('c', 4, 6), block('a', 0, 2), block('b', 2, 4)];
   assert.equal(retention(blocks, hours(6), { maxBytes: 2000 }), 'a');
   assert.equal(retention(blocks, hours(6), { maxBytes: 999 }), 'a b c');
+});
+
+/** Windows as [first hour, hours]; every 2 h window in the span has samples. */
+function flushed(
+  fromHour: number,
+  toHour: number,
+  maxHour: number,
+  nowHour: number,
+  rawKeepHours?: number,
+): number[][] {
+  const starts: number[] = [];
+  for (let h = fromHour; h < toHour; h += 2) starts.push(h * HOUR_MS);
+  const keepMs = rawKeepHours === undefined ? undefined : rawKeepHours * HOUR_MS;
+  const windows = flushWindows(starts, maxHour * HOUR_MS - 1, nowHour * HOUR_MS, keepMs);
+  for (const t of starts) assert.equal(windows.filter(w => w.start <= t && t <= w.end).length, 1, 'each in one window');
+  for (const w of windows) assert.equal(w.stays, w.end - w.start > 2 * HOUR_MS);
+  return windows.map(w => [w.start / HOUR_MS, (w.end + 1 - w.start) / HOUR_MS]);
+}
+
+test('a flush writes the windows that merges would make, where no more is to come for them', () => {
+  // What is new waits in small windows; a window that is complete, or old, is written as one.
+  assert.deepEqual(flushed(94, 96, 96, 97), [[94, 2]]);
+  assert.deepEqual(flushed(72, 100, 100, 100), [
+    [72, 12],
+    [84, 12],
+    [96, 2],
+    [98, 2],
+  ]);
+  assert.deepEqual(flushed(0, 150, 150, 150), [
+    [0, 72],
+    [72, 72],
+    [144, 2],
+    [146, 2],
+    [148, 2],
+  ]);
+  // One alone meets its neighbours in a merge, unless it is old.
+  assert.deepEqual(flushed(142, 144, 144, 144), [[142, 2]]);
+  assert.deepEqual(flushed(40, 42, 144, 144), [[0, 72]]);
+  // Samples that are kept for two days leave in pieces of half a day.
+  assert.deepEqual(flushed(72, 144, 144, 144, 48), [
+    [72, 12],
+    [84, 12],
+    [96, 12],
+    [108, 12],
+    [120, 12],
+    [132, 12],
+  ]);
+  assert.deepEqual(flushed(120, 126, 144, 144, 0), [
+    [120, 2],
+    [122, 2],
+    [124, 2],
+  ]);
 });

@@ -86,6 +86,56 @@ export function flushWindowMs(t: number, nowMs: number): number {
   return t >= nowMs - DAY_MS ? 2 * HOUR_MS : 72 * HOUR_MS;
 }
 
+export interface FlushWindow {
+  /** Inclusive bounds, ms. */
+  start: number;
+  end: number;
+  /** Its block is not expected to be merged again soon. */
+  stays: boolean;
+}
+
+/** Sizes that a flush writes at once instead of leaving them to merges. */
+const JOINED_MS = [72 * HOUR_MS, 12 * HOUR_MS];
+
+/**
+ * Where a flush cuts a tenant's samples.
+ * @param starts of the 2 h windows that have samples, ascending
+ * @param rawKeepMs how long raw samples are kept
+ *
+ * Windows that would be merged right after are written as one: those that end before the flush does, so that nothing more is
+ * to come for them in order, and those of old data.
+ */
+export function flushWindows(
+  starts: readonly number[],
+  maxT: number,
+  nowMs: number,
+  rawKeepMs = Number.POSITIVE_INFINITY,
+): FlushWindow[] {
+  const old = nowMs - DAY_MS;
+  const windows: FlushWindow[] = [];
+  for (let i = 0; i < starts.length; ) {
+    const t = starts[i] as number;
+    let size = 2 * HOUR_MS;
+    let next = i + 1;
+    for (const joined of JOINED_MS) {
+      const end = windowStart(t, joined) + joined;
+      const isOld = end <= old;
+      if (!isOld && (end - 1 > maxT || joined > rawKeepMs / GRAINS)) continue;
+      let behind = i + 1;
+      while (behind < starts.length && (starts[behind] as number) < end) behind++;
+      // One alone will be merged with what has been flushed of its neighbours before.
+      if (behind === i + 1 && !isOld) continue;
+      size = joined;
+      next = behind;
+      break;
+    }
+    const start = windowStart(t, size);
+    windows.push({ start, end: start + size - 1, stays: size > 2 * HOUR_MS });
+    i = next;
+  }
+  return windows;
+}
+
 /** The next merge that is due, smallest windows first; null when nothing is. */
 export function planMerge<B extends PlanBlock>(
   blocks: readonly B[],

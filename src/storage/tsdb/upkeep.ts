@@ -147,7 +147,14 @@ export class Upkeep {
 
   private async flush(maxT: number): Promise<void> {
     const began = performance.now();
-    const done = await flushHead(this.o.head, this.o.blocks, maxT, Math.round(this.o.clock.now()), this.o.dedupMs);
+    const { head, blocks, clock, dedupMs, policies } = this.o;
+    const done = await flushHead(head, blocks, maxT, {
+      nowMs: Math.round(clock.now()),
+      dedupMs,
+      groupOf: (tenant, labels) => policies.groupOfSeries(tenant, labels),
+      // Groups may be kept for different times: merges find each one's grain.
+      rawKeepMs: tenant => (policies.hasRules(tenant) ? 0 : policies.of(tenant).retention.rawMs),
+    });
     if (done.blocks > 0) {
       this.o.log.info({ ...done, ms: Math.round(performance.now() - began) }, 'flushed the head to blocks');
     }
@@ -187,7 +194,7 @@ export class Upkeep {
     log.info({ tenant: job.tenant, inputs: inputs.length, hours: job.windowMs / HOUR_MS, ms }, 'merged blocks');
   }
 
-  /** Cuts up a block that holds series of several groups: as flushed, imported, or written under other rules. */
+  /** Cuts up a block that holds series of several groups: imported, or written under other rules. */
   private async splitOne(): Promise<boolean> {
     const { blocks, policies, log } = this.o;
     for (const block of blocks.all()) {

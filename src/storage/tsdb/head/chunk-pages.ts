@@ -277,8 +277,48 @@ export class ChunkPages {
     return true;
   }
 
-  /** Reads a written page back, checksum and all; null (and told) where that fails. */
+  /** Records from here on have not been appended yet. */
+  get endAddress(): number {
+    const page = this.current;
+    return page === null ? this.nextPage * OFFSET_SPAN : page.number * OFFSET_SPAN + page.length;
+  }
+
+  /** Numbers of the pages with samples in [minT, maxT], ascending. */
+  pagesBetween(minT: number, maxT: number): number[] {
+    const numbers: number[] = [];
+    for (const page of this.pages.values()) if (page.maxT >= minT && page.minT <= maxT) numbers.push(page.number);
+    return numbers;
+  }
+
+  /**
+   * A page as far as it is filled, for a pass over many: it is not kept in memory. Null where it has been dropped or cannot
+   * be read. Valid until the next call of any kind.
+   */
+  look(number: number): Uint8Array | null {
+    const page = this.pages.get(number);
+    if (page === undefined) return null;
+    if (page.buffer !== null) return page.buffer.subarray(0, page.length);
+    return this.fetch(page);
+  }
+
   private load(page: PageInfo): Uint8Array | null {
+    const bytes = this.fetch(page);
+    if (bytes === null) return null;
+    const buffer =
+      page.length <= this.pageBytes
+        ? (this.spare.pop() ?? new Uint8Array(this.pageBytes))
+        : new Uint8Array(page.length);
+    buffer.set(bytes);
+    page.buffer = buffer;
+    page.used = true;
+    this.cached.add(page);
+    this.cacheBytes += buffer.length;
+    this.evict(page);
+    return buffer;
+  }
+
+  /** Reads a written page back, checksum and all, into the scratch; null (and told) where that fails. */
+  private fetch(page: PageInfo): Uint8Array | null {
     const size = FRAME_HEADER_BYTES + page.length;
     if (this.scratch.length < size) this.scratch = new Uint8Array(size);
     try {
@@ -295,17 +335,7 @@ export class ChunkPages {
       this.onReadError(`cannot read ${where}, its samples are missing from answers: ${(error as Error).message}`);
       return null;
     }
-    const buffer =
-      page.length <= this.pageBytes
-        ? (this.spare.pop() ?? new Uint8Array(this.pageBytes))
-        : new Uint8Array(page.length);
-    buffer.set(this.scratch.subarray(FRAME_HEADER_BYTES, size));
-    page.buffer = buffer;
-    page.used = true;
-    this.cached.add(page);
-    this.cacheBytes += buffer.length;
-    this.evict(page);
-    return buffer;
+    return this.scratch.subarray(FRAME_HEADER_BYTES, size);
   }
 
   /**

@@ -2,16 +2,19 @@
  * HeadFlush: what a flush to blocks reads: in-order samples up to a time and out-of-order rows up to a row number, neither of
  * which can change any more while the flush lasts.
  *
- * Series come in block order (metric name, then identity hash as unsigned words) in slices of a few thousand, sorted as they
- * are reached: grouping yields empty slices in between and a metric is split by the first byte of the hash before it is
- * sorted, so that the caller can give the event loop a turn every few milliseconds even with a million series.
+ * The sealed chunks are not read along their chains, which would fetch a page per chunk and begin at the newest one for
+ * every window: passes over the pages in the order in which they lie sort them by block and series into a bounded arena
+ * (flush-gather.ts), and slices of series are served from there. Tails and late rows are read as queries read them.
  */
 import type { SampleBuffer } from '../../../contracts/sample-source.ts';
-import { compareStrings, type Labels, METRIC_NAME } from '../../../model/labels.ts';
+import type { TimeSlice } from '../../../lib/yield.ts';
+import type { Labels } from '../../../model/labels.ts';
+import { FlushGather, type FlushPlan, type GatheredCell } from './flush-gather.ts';
+import { blockOrder } from './flush-order.ts';
 import type { Tenant } from './label-index.ts';
 import { NO_REF } from './ooo-log.ts';
 import type { HeadReader, ReadBounds } from './reader.ts';
-import { ALIVE, HAS_OOO, NO_PAGE, PAGE_MASK, PAGE_REFS, PAGE_SHIFT, type SeriesPage } from './series-table.ts';
+import { NO_PAGE, PAGE_MASK, PAGE_REFS, type SeriesPage } from './series-table.ts';
 import { type HeadStore, WINDOW_MS } from './store.ts';
 
 export interface FlushTenant {
@@ -20,9 +23,14 @@ export interface FlushTenant {
   windows: number[];
 }
 
-/** A metric with more series is split before sorting. */
-const SORT_MAX = 4096;
-const GROUP_SLICE = 1 << 15;
+/** The blocks to be made of a tenant: inclusive bounds, ascending, without overlap; all of its windows lie in them. */
+export interface FlushCut {
+  tenant: string;
+  windows: readonly { start: number; end: number }[];
+}
+
+/** Out-of-order rows looked at between two looks at the clock. */
+const ROWS_PER_LOOK = 1 << 14;
 
 export class HeadFlush {
   readonly maxT: number;
@@ -30,175 +38,163 @@ export class HeadFlush {
   private readonly store: HeadStore;
   private readonly reader: HeadReader;
   private readonly bounds: ReadBounds;
+  private readonly arenaBytesMax: number;
 
-  constructor(store: HeadStore, reader: HeadReader, maxT: number) {
+  /** @param arenaBytesMax bytes of chunks held in memory at a time */
+  constructor(store: HeadStore, reader: HeadReader, maxT: number, arenaBytesMax: number) {
     this.store = store;
     this.reader = reader;
     this.maxT = maxT;
+    this.arenaBytesMax = arenaBytesMax;
     this.oooMark = store.ooo.end;
     this.bounds = { floorT: store.floorT, ceilingT: maxT, oooFirst: store.oooFloor, oooEnd: this.oooMark };
   }
 
   /** Tenants that have something to flush. */
-  tenants(): FlushTenant[] {
+  async tenants(slice: TimeSlice): Promise<FlushTenant[]> {
     const { store } = this;
-    const windows = store.windows.map(set => {
-      const own = new Set<number>();
-      for (const w of set) if (w * WINDOW_MS <= this.maxT && (w + 1) * WINDOW_MS > store.floorT) own.add(w);
-      return own;
+    const found = new Windows();
+    await this.addTails(found, slice);
+    await this.addRows(found, slice);
+    // The sealed ones last: a tail that was sealed since its turn above is one of them.
+    store.windows.forEach((set, tenant) => {
+      for (const w of set) {
+        if (w * WINDOW_MS <= this.maxT && (w + 1) * WINDOW_MS > this.bounds.floorT) found.add(tenant, w);
+      }
     });
-    this.addTails(windows);
-    this.addRows(windows);
     const out: FlushTenant[] = [];
-    for (let i = 0; i < windows.length; i++) {
-      const own = windows[i] as Set<number>;
-      if (own.size === 0) continue;
-      const starts = [...own].map(w => w * WINDOW_MS).sort((a, b) => a - b);
-      out.push({ tenant: (store.index.tenants[i] as Tenant).id, windows: starts });
+    for (const [tenant, own] of found.byTenant) {
+      const windows = [...own].map(w => w * WINDOW_MS).sort((a, b) => a - b);
+      out.push({ tenant: (store.index.tenants[tenant] as Tenant).id, windows });
     }
     return out;
   }
 
-  private addTails(windows: readonly Set<number>[]): void {
-    const { table, histogramTails, floorT } = this.store;
+  private async addTails(found: Windows, slice: TimeSlice): Promise<void> {
+    const { table, histogramTails } = this.store;
     for (let p = 0; p < table.pages.length; p++) {
       const page = table.pages[p] as SeriesPage;
-      if (page === NO_PAGE) continue;
-      const n = Math.min(PAGE_REFS, table.end - p * PAGE_REFS);
-      for (let slot = 0; slot < n; slot++) {
-        const count = page.count[slot] as number;
-        if (count === 0 || (page.base[slot] as number) > this.maxT || (page.lastT[slot] as number) < floorT) continue;
-        const own = windows[page.tenant[slot] as number] as Set<number>;
-        for (let k = 0; k < count; k++) {
-          const t = (page.base[slot] as number) + (page.deltas[k * PAGE_REFS + slot] as number);
-          if (t >= floorT && t <= this.maxT) own.add(Math.floor(t / WINDOW_MS));
-        }
-      }
+      if (page !== NO_PAGE) this.addTailsOf(page, Math.min(PAGE_REFS, table.end - p * PAGE_REFS), found);
+      if (slice.due()) await slice.pause();
     }
+    const { floorT } = this.bounds;
     for (const [ref, tail] of histogramTails.entries()) {
       if (tail.minT > this.maxT || tail.maxT < floorT) continue;
-      const own = windows[this.store.page(ref).tenant[ref & PAGE_MASK] as number] as Set<number>;
-      const first = Math.floor(Math.max(tail.minT, floorT) / WINDOW_MS);
+      const tenant = this.store.page(ref).tenant[ref & PAGE_MASK] as number;
       const last = Math.floor(Math.min(tail.maxT, this.maxT) / WINDOW_MS);
-      for (let w = first; w <= last; w++) own.add(w);
+      for (let w = Math.floor(Math.max(tail.minT, floorT) / WINDOW_MS); w <= last; w++) found.add(tenant, w);
     }
   }
 
-  private addRows(windows: readonly Set<number>[]): void {
-    const { ooo, oooFloor, table } = this.store;
-    for (let row = oooFloor; row < this.oooMark; row++) {
-      const ref = ooo.refAt(row);
-      if (ref === NO_REF || !table.isAlive(ref)) continue;
-      const own = windows[this.store.page(ref).tenant[ref & PAGE_MASK] as number] as Set<number>;
-      own.add(Math.floor(ooo.timestampAt(row) / WINDOW_MS));
-    }
-  }
-
-  /** The tenant's series that may have samples in [minT, maxT], in block order, in slices; empty slices are pauses. */
-  *series(tenant: string, minT: number, maxT: number): Generator<FlushSlice, void, void> {
-    const { store } = this;
-    const owner = store.index.tenant(tenant);
-    if (owner === undefined) return;
-    const name = store.index.findName(owner, METRIC_NAME);
-    const refs = this.candidates(owner, minT);
-    const groups = new Map<number, number[]>();
-    for (let i = 0; i < refs.length; i++) {
-      const ref = refs[i] as number;
-      const list = store.page(ref).labels[ref & PAGE_MASK] as number;
-      const pair = name < 0 ? -1 : store.index.pairOf(list, name);
-      const group = groups.get(pair);
-      if (group === undefined) groups.set(pair, [ref]);
-      else group.push(ref);
-      if (i % GROUP_SLICE === GROUP_SLICE - 1) yield this.slice([], minT, maxT);
-    }
-    const order = [...groups.keys()].map(pair => ({ pair, text: pair < 0 ? '' : store.index.valueText(pair) }));
-    order.sort((a, b) => compareStrings(a.text, b.text));
-    for (const { pair } of order) {
-      for (const part of this.split(groups.get(pair) as number[])) {
-        part.sort((a, b) => this.compare(a, b));
-        yield this.slice(part, minT, maxT);
+  private addTailsOf(page: SeriesPage, slots: number, found: Windows): void {
+    const { count, base, lastT, deltas, tenant } = page;
+    const { floorT } = this.bounds;
+    for (let slot = 0; slot < slots; slot++) {
+      const n = count[slot] as number;
+      const first = base[slot] as number;
+      if (n === 0 || first > this.maxT || (lastT[slot] as number) < floorT) continue;
+      const window = Math.floor(first / WINDOW_MS);
+      const end = (window + 1) * WINDOW_MS;
+      if (first >= floorT && Math.min(lastT[slot] as number, this.maxT) < end) {
+        // Nearly every tail lies in one window.
+        found.add(tenant[slot] as number, window);
+        continue;
+      }
+      for (let k = 0; k < n; k++) {
+        const t = first + (deltas[k * PAGE_REFS + slot] as number);
+        if (t >= floorT && t <= this.maxT) found.add(tenant[slot] as number, Math.floor(t / WINDOW_MS));
       }
     }
   }
 
-  private slice(refs: readonly number[], minT: number, maxT: number): FlushSlice {
-    return new FlushSlice(this.store, this.reader, this.bounds, refs, minT, maxT);
-  }
-
-  private candidates(tenant: Tenant, minT: number): Uint32Array {
-    const { allSeries } = this.store.index;
-    const { table, floorT } = this.store;
-    const refs = new Uint32Array(allSeries.count(tenant.index));
-    allSeries.copy(tenant.index, refs, 0);
-    const from = Math.max(minT, floorT);
-    let kept = 0;
-    for (let i = 0; i < refs.length; i++) {
-      const ref = refs[i] as number;
-      const page = table.pages[ref >>> PAGE_SHIFT] as SeriesPage;
-      const flags = page.flags[ref & PAGE_MASK] as number;
-      if ((flags & ALIVE) === 0) continue;
-      if ((flags & HAS_OOO) !== 0 || (page.lastT[ref & PAGE_MASK] as number) >= from) refs[kept++] = ref;
+  private async addRows(found: Windows, slice: TimeSlice): Promise<void> {
+    const { ooo, table } = this.store;
+    for (let row = this.bounds.oooFirst; row < this.oooMark; row++) {
+      const ref = ooo.refAt(row);
+      if (ref !== NO_REF && table.isAlive(ref)) {
+        const tenant = this.store.page(ref).tenant[ref & PAGE_MASK] as number;
+        found.add(tenant, Math.floor(ooo.timestampAt(row) / WINDOW_MS));
+      }
+      if (row % ROWS_PER_LOOK === 0 && slice.due()) await slice.pause();
     }
-    return refs.subarray(0, kept);
   }
 
-  /** A large group, by the first byte of the hash. */
-  private split(refs: number[]): number[][] {
-    if (refs.length <= SORT_MAX) return [refs];
-    const parts: number[][] = Array.from({ length: 256 }, () => []);
-    for (const ref of refs) (parts[this.store.table.hashWord(ref, 0) >>> 24] as number[]).push(ref);
-    return parts.filter(part => part.length > 0);
-  }
-
-  private compare(a: number, b: number): number {
-    const { table } = this.store;
-    for (let i = 0; i < 4; i++) {
-      const d = table.hashWord(a, i) - table.hashWord(b, i);
-      if (d !== 0) return d;
+  /**
+   * The series of every block: tenant by tenant, window by window, in block order (metric name, then identity hash as
+   * unsigned words). A block's series may come in several slices; a slice is good until the next one is asked for.
+   */
+  async *slices(cuts: readonly FlushCut[], slice: TimeSlice): AsyncGenerator<FlushSlice, void, void> {
+    const { store, bounds } = this;
+    const plan: FlushPlan[] = [];
+    for (const { tenant, windows } of cuts) {
+      const owner = store.index.tenant(tenant);
+      if (owner === undefined || windows.length === 0) continue;
+      const refs = await blockOrder(store, owner, bounds.floorT, slice);
+      if (refs.length > 0) plan.push({ tenant, index: owner.index, windows, refs });
     }
-    return 0;
+    const gather = new FlushGather(store, plan, bounds.floorT, this.maxT, this.arenaBytesMax);
+    await gather.survey(slice);
+    for (const group of gather.groups()) {
+      await gather.fill(group, slice);
+      for (const cell of group.cells) yield new FlushSlice(store, this.reader, bounds, gather, cell);
+    }
   }
 }
 
-/** Some series of a flush, in block order. */
+/** Windows (t / WINDOW_MS) by tenant index. Neighbouring samples mostly fall into the same one. */
+class Windows {
+  readonly byTenant = new Map<number, Set<number>>();
+  private tenant = -1;
+  private window = -1;
+
+  add(tenant: number, window: number): void {
+    if (window === this.window && tenant === this.tenant) return;
+    this.tenant = tenant;
+    this.window = window;
+    const own = this.byTenant.get(tenant);
+    if (own === undefined) this.byTenant.set(tenant, new Set([window]));
+    else own.add(window);
+  }
+}
+
+/** Some series of a block-to-be, in block order. */
 export class FlushSlice {
+  readonly tenant: string;
+  /** The block's window, inclusive, ms. */
+  readonly minT: number;
+  readonly maxT: number;
   readonly count: number;
   private readonly store: HeadStore;
   private readonly reader: HeadReader;
   private readonly bounds: ReadBounds;
-  private readonly refs: readonly number[];
-  private readonly minT: number;
-  private readonly maxT: number;
+  private readonly gather: FlushGather;
+  private readonly cell: GatheredCell;
 
-  constructor(
-    store: HeadStore,
-    reader: HeadReader,
-    bounds: ReadBounds,
-    refs: readonly number[],
-    minT: number,
-    maxT: number,
-  ) {
+  constructor(store: HeadStore, reader: HeadReader, bounds: ReadBounds, gather: FlushGather, cell: GatheredCell) {
+    this.tenant = cell.tenant;
+    this.minT = cell.start;
+    this.maxT = cell.end;
+    this.count = cell.refs.length;
     this.store = store;
     this.reader = reader;
     this.bounds = bounds;
-    this.refs = refs;
-    this.count = refs.length;
-    this.minT = minT;
-    this.maxT = maxT;
+    this.gather = gather;
+    this.cell = cell;
   }
 
   /** Copies the four hash words of series i to out[at]. */
   hash(i: number, out: Uint32Array, at: number): void {
-    for (let k = 0; k < 4; k++) out[at + k] = this.store.table.hashWord(this.refs[i] as number, k);
+    for (let k = 0; k < 4; k++) out[at + k] = this.store.table.hashWord(this.cell.refs[i] as number, k);
   }
 
   labels(i: number): Labels {
-    const ref = this.refs[i] as number;
+    const ref = this.cell.refs[i] as number;
     return this.store.index.labels(this.store.page(ref).labels[ref & PAGE_MASK] as number);
   }
 
-  /** Appends the samples of series i that belong to the flush and lie in the slice's window; may be none. */
+  /** Appends the samples of series i that belong to the flush and lie in the slice's window; often none. */
   read(i: number, into: SampleBuffer): void {
-    this.reader.read(this.refs[i] as number, this.minT, this.maxT, this.bounds, into);
+    this.gather.point(this.cell, i);
+    this.reader.read(this.cell.refs[i] as number, this.minT, this.maxT, this.bounds, into, this.gather);
   }
 }

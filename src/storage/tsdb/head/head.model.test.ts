@@ -7,11 +7,13 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { newSampleBuffer } from '../../../contracts/sample-source.ts';
+import { TimeSlice } from '../../../lib/yield.ts';
 import type { Labels } from '../../../model/labels.ts';
 import { getLabel } from '../../../model/labels.ts';
 import { compileMatcher } from '../matchers.ts';
 import { batchOf, clear, heldOf, histogramOf, labels, Model, type Row, readAll, temporaryDir } from './fixture.ts';
 import { Head } from './head.ts';
+import { WINDOW_MS } from './store.ts';
 
 const TENANTS = ['default', 'acme', 'b'];
 const SERIES: Labels[] = [];
@@ -72,7 +74,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 1,
+    weight: 2,
     arbitrary: fc.record({ kind: fc.constant('flush' as const), t, abort: fc.boolean(), between: fc.boolean() }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('gc' as const), t }) },
@@ -105,6 +107,7 @@ class Subject {
       pageBytes: 1000,
       chunkFileBytesMax: 4000,
       chunkCacheBytes: 2000,
+      flushArenaBytes: 300,
       segmentBytesMax: 600,
       walBytesMax: this.walBytesMax,
       oooRowsMax: 1e6,
@@ -139,7 +142,7 @@ class Subject {
         return;
       }
       case 'flush':
-        this.flush(o.t, o.abort, o.between);
+        await this.flush(o.t, o.abort, o.between);
         return;
       case 'gc':
         this.head.gcSeries(o.t);
@@ -180,31 +183,34 @@ class Subject {
     for (const row of rows) this.model.add(name, row);
   }
 
-  private flush(maxT: number, abort: boolean, between: boolean): void {
+  private async flush(maxT: number, abort: boolean, between: boolean): Promise<void> {
     const flush = this.head.beginFlush(maxT);
+    const slice = new TimeSlice();
     const buffer = newSampleBuffer();
     const read = new Model();
-    for (const { tenant: name, windows } of flush.tenants()) {
-      for (const window of windows) {
-        let last = '';
-        for (const slice of flush.series(name, window, window + 7_200_000 - 1)) {
-          for (let i = 0; i < slice.count; i++) {
-            const own = slice.labels(i);
-            assert.ok(getLabel(own, '__name__') >= last, 'block order');
-            last = getLabel(own, '__name__');
-            clear(buffer);
-            slice.read(i, buffer);
-            for (const held of heldOf(buffer)) read.put(name, own, held);
-          }
-        }
+    // As small blocks, or as few large ones.
+    const size = maxT % 2 === 0 ? WINDOW_MS : 50 * WINDOW_MS;
+    const tenants = await flush.tenants(slice);
+    const cuts = tenants.map(({ tenant: name, windows }) => ({ tenant: name, windows: windowsOf(windows, size) }));
+    let pending = between;
+    let last = '';
+    let block = '';
+    for await (const part of flush.slices(cuts, slice)) {
+      if (block !== `${part.tenant} ${part.minT}`) last = '';
+      block = `${part.tenant} ${part.minT}`;
+      for (let i = 0; i < part.count; i++) {
+        const own = part.labels(i);
+        assert.ok(getLabel(own, '__name__') >= last, 'block order');
+        last = getLabel(own, '__name__');
+        clear(buffer);
+        part.read(i, buffer);
+        for (const held of heldOf(buffer)) read.put(part.tenant, own, held);
       }
+      // What comes while blocks are written is none of theirs, but may push samples out of tails that are.
+      if (pending) this.appendBetween(maxT);
+      pending = false;
     }
-    // What comes while blocks are written is none of theirs.
-    if (between)
-      this.append(
-        this.last.tenant,
-        this.last.rows.map(r => ({ ...r, t: Math.max(0, r.t - 1) })),
-      );
+    if (pending) this.appendBetween(maxT);
     if (abort) return;
     for (const [name, series] of read.tenants) {
       for (const { labels: own, samples } of series.values()) {
@@ -212,6 +218,20 @@ class Subject {
       }
     }
     this.head.commitFlush(flush);
+  }
+
+  private appendBetween(maxT: number): void {
+    const { tenant: tenantIndex, rows } = this.last;
+    const newer: Row[] = [];
+    for (const own of new Set(rows.map(r => r.labels))) {
+      const from = Math.max(maxT, ...rows.filter(r => r.labels === own).map(r => r.t));
+      for (let k = 1; k <= 20 && from < 2 ** 51; k++) newer.push(rowOf(own, from + k, k % 13, 0));
+    }
+    this.append(tenantIndex, newer);
+    this.append(
+      tenantIndex,
+      rows.map(r => ({ ...r, t: Math.max(0, r.t - 1) })),
+    );
   }
 
   check(): void {
@@ -241,6 +261,11 @@ class Subject {
     this.head.abandon();
     fs.rmSync(this.dir, { recursive: true });
   }
+}
+
+function windowsOf(starts: readonly number[], size: number): { start: number; end: number }[] {
+  const windows = new Set(starts.map(t => Math.floor(t / size) * size));
+  return [...windows].map(start => ({ start, end: start + size - 1 }));
 }
 
 function sorted(map: Map<string, string[]>): [string, string[]][] {

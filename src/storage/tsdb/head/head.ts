@@ -41,6 +41,8 @@ export interface HeadOptions {
   walBytesMax?: number;
   /** Bytes of written chunk pages kept in memory. Default 64 MB. */
   chunkCacheBytes?: number;
+  /** Bytes of sealed chunks that a flush holds in memory. Default 64 MB. */
+  flushArenaBytes?: number;
   /** Size of a chunk page and of a chunk file; tests make them small. Defaults 64 KB, 64 MB. */
   pageBytes?: number;
   chunkFileBytesMax?: number;
@@ -93,6 +95,7 @@ export class Head implements Part {
   private readonly upkeep: Upkeep;
   private readonly sync: SyncPolicy;
   private readonly oooRowsMax: number;
+  private readonly flushArenaBytes: number;
   private readonly log: (message: string) => void;
   private closed = false;
 
@@ -101,6 +104,7 @@ export class Head implements Part {
     this.files = options.files ?? nodeFiles;
     this.sync = options.sync ?? 'interval';
     this.oooRowsMax = options.oooRowsMax ?? 1_000_000;
+    this.flushArenaBytes = options.flushArenaBytes ?? 64 << 20;
     this.log = options.log ?? (() => {});
     this.dirs = headDirs(options.dir);
     for (const dir of [this.dirs.root, this.dirs.wal, this.dirs.chunks]) this.files.makeDir(dir);
@@ -326,7 +330,7 @@ export class Head implements Part {
    */
   beginFlush(maxT: number): HeadFlush {
     this.store.inOrderMinT = Math.max(this.store.inOrderMinT, maxT + 1);
-    return new HeadFlush(this.store, this.reader, maxT);
+    return new HeadFlush(this.store, this.reader, maxT, this.flushArenaBytes);
   }
 
   /** The flush's samples are durable in blocks that readers see from now on: forgets them here. */

@@ -38,6 +38,12 @@ export interface ReadBounds {
   oooEnd: number;
 }
 
+/** Sealed chunks that do not come from their series' chain. */
+export interface SealedChunks {
+  /** Appends at least those samples of the series' chunks that are in its time, ascending. */
+  read(reader: HeadReader, ref: number, page: SeriesPage, slot: number, minT: number, into: SampleBuffer): void;
+}
+
 const NO_BYTES = new Uint8Array(0);
 
 /** Reads series of one store. Holds scratch space, so one per head, not one per query. */
@@ -58,8 +64,18 @@ export class HeadReader {
     this.log = log;
   }
 
-  /** Appends the samples of a live series with minT <= t <= maxT, ascending, one per timestamp. */
-  read(ref: number, minT: number, maxT: number, bounds: ReadBounds, into: SampleBuffer): void {
+  /**
+   * Appends the samples of a live series with minT <= t <= maxT, ascending, one per timestamp.
+   * @param sealed where its sealed chunks are taken from, if not from its chain
+   */
+  read(
+    ref: number,
+    minT: number,
+    maxT: number,
+    bounds: ReadBounds,
+    into: SampleBuffer,
+    sealed: SealedChunks | null = null,
+  ): void {
     const page = this.store.table.pages[ref >>> PAGE_SHIFT] as SeriesPage;
     const slot = ref & PAGE_MASK;
     const flags = page.flags[slot] as number;
@@ -72,7 +88,12 @@ export class HeadReader {
     const histograms = target.histogramLength;
     const from = Math.max(minT, bounds.floorT);
     const to = Math.min(maxT, bounds.ceilingT);
-    if (from <= to && (page.lastT[slot] as number) >= from) this.readInOrder(ref, page, slot, from, to, target);
+    if (from <= to && (page.lastT[slot] as number) >= from) {
+      if (sealed === null) this.readChain(ref, page, slot, from, to, target);
+      else sealed.read(this, ref, page, slot, from, target);
+      this.readTails(ref, page, slot, from, to, target);
+      trim(target, floats, histograms, from, to);
+    }
     const hidden = (flags & HAS_TOMBSTONE) === 0 ? null : this.store.tombstones.of(ref);
     if (hidden !== null) hideInOrder(target, floats, histograms, hidden);
     if (!late) return;
@@ -81,17 +102,8 @@ export class HeadReader {
     mergeRuns(runs, into);
   }
 
-  private readInOrder(
-    ref: number,
-    page: SeriesPage,
-    slot: number,
-    minT: number,
-    maxT: number,
-    into: SampleBuffer,
-  ): void {
+  private readChain(ref: number, page: SeriesPage, slot: number, minT: number, maxT: number, into: SampleBuffer): void {
     const { chunks } = this.store;
-    const floats = into.length;
-    const histograms = into.histogramLength;
     const { letGo } = chunks;
     let n = 0;
     for (let address = page.chain[slot] as number; address !== 0 && chunks.open(address); ) {
@@ -108,7 +120,7 @@ export class HeadReader {
       address = previous;
     }
     const used = n;
-    growSampleBuffer(into, floats + (n + 1) * TAIL_SAMPLES);
+    growSampleBuffer(into, into.length + (n + 1) * TAIL_SAMPLES);
     while (n > 0) {
       n--;
       // A long chain over a small page cache: a page at the start of the walk may have made room for a later one.
@@ -121,13 +133,16 @@ export class HeadReader {
       this.decode(ref, this.kinds[n] as number, this.pages[n] as Uint8Array, this.places[n] as number, into);
     }
     this.pages.fill(NO_BYTES, 0, used);
+  }
+
+  private readTails(ref: number, page: SeriesPage, slot: number, minT: number, maxT: number, into: SampleBuffer): void {
     growSampleBuffer(into, into.length + TAIL_SAMPLES);
     readFloatTail(page, slot, minT, maxT, into);
     if (((page.flags[slot] as number) & HAS_HISTOGRAM_TAIL) !== 0) this.store.histogramTails.read(ref, into);
-    trim(into, floats, histograms, minT, maxT);
   }
 
-  private decode(ref: number, kind: number, bytes: Uint8Array, start: number, into: SampleBuffer): void {
+  /** Appends a chunk; one that is damaged is told and left out. */
+  decode(ref: number, kind: number, bytes: Uint8Array, start: number, into: SampleBuffer): void {
     try {
       if (kind === KIND_FLOAT) decodeFloatChunk(bytes, start, into);
       else decodeHistograms(bytes, start, into);
