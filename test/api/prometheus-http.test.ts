@@ -298,6 +298,18 @@ describe('the Prometheus API over HTTP', () => {
     assert.match(bad.headers.get('content-type') ?? '', /^text\/plain/);
   });
 
+  test('federation as OpenMetrics', async () => {
+    const headers = {
+      accept: 'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.3',
+    };
+    const response = await fetch(`${server.url}/federate?match[]=odd`, { headers });
+    assert.match(response.headers.get('content-type') ?? '', /^application\/openmetrics-text; version=1\.0\.0/);
+    const text = await response.text();
+    assert.equal(text, `# TYPE odd unknown\nodd{"service.name"="ä\\"\\\\",instance=""} 0.1 ${NOW / 1000}\n# EOF\n`);
+    const none = await fetch(`${server.url}/federate?match[]=nothing`, { headers });
+    assert.equal(await none.text(), '# EOF\n');
+  });
+
   test('federation with external labels', async () => {
     const external = labelsFromRecord({ cluster: 'eu', job: 'other' });
     const own = await startServer(sampleData(), {}, { externalLabels: () => external });

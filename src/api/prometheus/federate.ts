@@ -1,5 +1,5 @@
 /**
- * /federate: the latest sample of every matching series in the text format, with its own timestamp.
+ * /federate: the latest sample of every matching series in a text format (federate-format.ts), with its own timestamp.
  *
  * A sample counts if it lies within the look-back and is no staleness marker. Every metric is `untyped`. External labels come behind
  * those of the series; an absent `instance` is written as `instance=""` so that the scraper does not put its own in. Native histograms have no text form and stay out.
@@ -12,6 +12,7 @@ import { ByteWriter } from '../encoding/byte-writer.ts';
 import { formatFloat } from '../encoding/float.ts';
 import { badData } from '../errors.ts';
 import { withExternalLabels } from './external-labels.ts';
+import { federateFormat } from './federate-format.ts';
 import type { HandlerContext } from './handler-context.ts';
 import { parseMatcherSets } from './matchers.ts';
 
@@ -33,8 +34,7 @@ export async function federate(c: HandlerContext): Promise<QueryResponse> {
   } catch (error) {
     throw badData(error instanceof Error ? error.message : String(error));
   }
-  const quoted = c.request.accept.includes('escaping=allow-utf-8');
-  const type = `text/plain; version=${quoted ? '1.0.0' : '0.0.4'}; charset=utf-8; escaping=${quoted ? 'allow-utf-8' : 'underscores'}`;
+  const format = federateFormat(c.request.accept);
   const maxT = c.deps.clock.now();
   return c.run({ query: selectors.join(' or '), startMs: maxT, endMs: maxT }, async signal => {
     const samples = await latest(c, sets, maxT, signal);
@@ -43,13 +43,15 @@ export async function federate(c: HandlerContext): Promise<QueryResponse> {
     const w = new ByteWriter();
     let family = '';
     for (const sample of samples) {
-      const name = quoted || LEGACY_METRIC.test(sample.name) ? sample.name : escapeName(sample.name, /[^a-zA-Z0-9_:]/g);
-      if (name !== family) w.utf8(`# TYPE ${LEGACY_METRIC.test(name) ? name : quoteText(name)} untyped\n`);
+      const name =
+        format.quoted || LEGACY_METRIC.test(sample.name) ? sample.name : escapeName(sample.name, /[^a-zA-Z0-9_:]/g);
+      if (name !== family) w.utf8(`# TYPE ${LEGACY_METRIC.test(name) ? name : quoteText(name)} ${format.untyped}\n`);
       family = name;
-      w.utf8(lineOf(sample, name, external));
+      w.utf8(`${lineOf(sample, name, external, format.quoted)} ${format.timestamp(sample.timestampMs)}\n`);
     }
+    w.latin1(format.end);
     return {
-      headers: { 'content-type': type },
+      headers: { 'content-type': format.contentType },
       body: Buffer.concat(w.finish()),
       samplesRead: samples.length,
     };
@@ -94,21 +96,22 @@ function externalOf(labels: Labels): Labels {
   return withExternalLabels(labels, ['instance', '']);
 }
 
-function lineOf(sample: LatestSample, name: string, external: Labels): string {
+/** Without its timestamp. */
+function lineOf(sample: LatestSample, name: string, external: Labels, quoted: boolean): string {
   const legacy = LEGACY_METRIC.test(name);
   const parts: string[] = legacy ? [] : [quoteText(name)];
   const put = (labels: Labels, unless: Labels): void => {
     for (let i = 0; i < labels.length; i += 2) {
       const label = labels[i] as string;
       if (label === METRIC_NAME || getLabel(unless, label) !== '') continue;
-      // A name that the text format's first version lacks: in quotes where the name of the metric may be, else escaped.
-      const text = LEGACY_LABEL.test(label) ? label : legacy ? escapeName(label, /[^a-zA-Z0-9_]/g) : quoteText(label);
+      const odd = quoted ? quoteText : (text: string): string => escapeName(text, /[^a-zA-Z0-9_]/g);
+      const text = LEGACY_LABEL.test(label) ? label : odd(label);
       parts.push(`${text}=${quoteText(labels[i + 1] as string)}`);
     }
   };
   put(sample.labels, EMPTY_LABELS);
   put(external, sample.labels);
-  return `${legacy ? name : ''}{${parts.join(',')}} ${formatFloat(sample.value)} ${sample.timestampMs}\n`;
+  return `${legacy ? name : ''}{${parts.join(',')}} ${formatFloat(sample.value)}`;
 }
 
 function escapeName(name: string, invalid: RegExp): string {
