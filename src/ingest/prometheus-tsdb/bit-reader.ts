@@ -95,11 +95,17 @@ export class BitReader {
 
   /** Unsigned payload of `width` bits; a negative number is the payload less 2^width. */
   private signed(width: number): number {
-    const high = width > 32 ? this.bits(width - 32) : 0;
-    const value = high * 0x100000000 + this.bits(Math.min(width, 32));
-    // 64 bits are two's complement; narrower ones reach from -2^(n-1) + 1 to 2^(n-1).
-    if (width === 64) return high >= 0x80000000 ? value - 2 ** 64 : value;
-    return value > 2 ** (width - 1) ? value - 2 ** width : value;
+    // They reach from -2^(n-1) + 1 to 2^(n-1).
+    if (width <= 32) {
+      const value = this.bits(width);
+      return value > 2 ** (width - 1) ? value - 2 ** width : value;
+    }
+    const high = this.bits(width - 32);
+    const low = this.bits(32);
+    const half = 2 ** (width - 33);
+    // Less the power in the upper word alone: the whole would not fit a float's 53 bits.
+    const negative = high > half || (high === half && low > 0);
+    return (negative ? high - 2 * half : high) * 0x100000000 + low;
   }
 
   varbitInt(): number {
