@@ -1,10 +1,12 @@
 /**
- * Prometheus' chunks of float histograms, as streamed remote read carries them. Integer histograms go as floats.
+ * Prometheus' chunks of native histograms, as streamed remote read carries them.
  *
  *     u16 count | u8 flags (2 bits: counter reset) | layout | sample 0 | sample 1 ...
  *     layout: zero threshold | varbit schema | positive spans | negative spans | custom bounds
- *     sample 0: varbit t | f64 count, zero count, sum, positive buckets, negative buckets
- *     later:    varbit delta of delta (from 0) | the same columns, xor-coded
+ *     of floats    sample 0: varbit t | f64 count, zero count, sum, positive buckets, negative buckets
+ *                  later:    varbit delta of delta (from 0) | the same columns, xor-coded
+ *     of integers  sample 0: varbit t, count, zero count | f64 sum | varbit buckets, each less the one before
+ *                  later:    the same columns as deltas of deltas (of the second sample: from 0), the sum xor-coded
  *
  * One chunk has one layout, and no counter reset inside: a reader takes every sample but the first to continue the one before.
  * Source: Prometheus tsdb/chunkenc.
@@ -24,12 +26,26 @@ export function histogramChunkEnd(histograms: readonly FloatHistogram[], from: n
   while (end < limit) {
     const h = histograms[end] as FloatHistogram;
     const before = histograms[end - 1] as FloatHistogram;
-    if (!sameLayout(h, before)) break;
+    if (!sameLayout(h, before) || goesAsIntegers(h) !== goesAsIntegers(before)) break;
     const gauge = h.counterResetHint === HINT_GAUGE;
     if (gauge !== (before.counterResetHint === HINT_GAUGE) || (!gauge && detectReset(h, before))) break;
     end++;
   }
   return end;
+}
+
+/** Counts above go as floats, which hold them exactly: differences of differences stay below 2^53. */
+const INTEGER_MAX = 2 ** 50;
+
+/** Whether the chunk that begins with this histogram is one of integers. */
+export function goesAsIntegers(h: FloatHistogram): boolean {
+  // No bucket exceeds the count of a valid histogram; one that is not valid is looked at in full.
+  return (
+    h.integer &&
+    [h.count, h.zeroCount, ...h.positiveBuckets, ...h.negativeBuckets].every(
+      n => Number.isInteger(n) && Math.abs(n) <= INTEGER_MAX,
+    )
+  );
 }
 
 /** Encodes histograms [from, to), which `histogramChunkEnd` found to go together. */
@@ -44,6 +60,66 @@ export function encodeHistogramChunk(
   w.bits(to - from, 16);
   w.bits(first.counterResetHint === HINT_GAUGE ? FLAGS_GAUGE : FLAGS_UNKNOWN, 8);
   writeLayout(w, first);
+  if (goesAsIntegers(first)) writeIntegers(w, timestamps, histograms, from, to);
+  else writeFloats(w, timestamps, histograms, from, to);
+  return w.finish();
+}
+
+function writeIntegers(
+  w: BitWriter,
+  timestamps: readonly number[],
+  histograms: readonly FloatHistogram[],
+  from: number,
+  to: number,
+): void {
+  const sum = new Float64Array(1);
+  const sumWords = new Uint32Array(sum.buffer);
+  const sumState = new XorState();
+  let before: number[] = [];
+  let deltas: number[] = [];
+  for (let i = from; i < to; i++) {
+    const h = histograms[i] as FloatHistogram;
+    const row = [
+      timestamps[i] as number,
+      h.count,
+      h.zeroCount,
+      ...differences(h.positiveBuckets),
+      ...differences(h.negativeBuckets),
+    ];
+    const next = i === from ? row.map(() => 0) : row.map((v, c) => v - (before[c] as number));
+    sum[0] = h.sum;
+    const hi = sumWords[1] as number;
+    const lo = sumWords[0] as number;
+    row.forEach((v, c) => {
+      if (i > from) putVarbit(w, (next[c] as number) - (i === from + 1 ? 0 : (deltas[c] as number)));
+      else if (c === 1 || c === 2) putVarbitUnsigned(w, v);
+      else putVarbit(w, v);
+      if (c !== 2) return;
+      // The sum stands behind the zero count.
+      if (i > from) sumState.write(w, hi, lo);
+      else {
+        w.bits(hi, 32);
+        w.bits(lo, 32);
+        sumState.start(hi, lo);
+      }
+    });
+    before = row;
+    deltas = next;
+  }
+}
+
+function differences(counts: readonly number[]): number[] {
+  return counts.map((c, i) => (i === 0 ? c : c - (counts[i - 1] as number)));
+}
+
+function writeFloats(
+  w: BitWriter,
+  timestamps: readonly number[],
+  histograms: readonly FloatHistogram[],
+  from: number,
+  to: number,
+): void {
+  const first = histograms[from] as FloatHistogram;
   const columns = 3 + first.positiveBuckets.length + first.negativeBuckets.length;
   const values = new Float64Array(columns);
   const words = new Uint32Array(values.buffer);
@@ -69,7 +145,6 @@ export function encodeHistogramChunk(
       states.push(state);
     }
   }
-  return w.finish();
 }
 
 function fill(values: Float64Array, h: FloatHistogram): void {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { newSampleBuffer } from '../../../contracts/sample-source.ts';
+import { decodeHistogramChunk } from '../../../ingest/prometheus-tsdb/histogram-chunk.ts';
 import { crc32c } from '../../../lib/crc32c.ts';
 import { ProtobufWriter } from '../../../lib/protobuf.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import { isStale, putStale } from '../../../model/stale.ts';
-import { encodeHistogramChunk, histogramChunkEnd } from './histogram-chunk.ts';
+import { encodeHistogramChunk, goesAsIntegers, histogramChunkEnd } from './histogram-chunk.ts';
 import { decodeReadRequest } from './read-request.ts';
 import { chunksOf } from './write-series.ts';
 import { CHUNK_SAMPLES_MAX, encodeXorChunk } from './xor-chunk.ts';
@@ -225,6 +227,85 @@ test('histogram chunks come back bit for bit', () => {
       customValues: h.customValues.map(bitsOf),
     });
   }
+});
+
+test('chunks of integer histograms come back as they were', () => {
+  const random = randomOf(17);
+  const whole = (max: number): number => Math.floor(random() * max);
+  for (let round = 0; round < 60; round++) {
+    const custom = round % 3 === 2;
+    const gauge = round % 2 === 1;
+    const most = [10, 1e6, 2 ** 48][round % 3] as number;
+    const base: FloatHistogram = { ...histogram(random, round % 3), integer: true, counterResetHint: gauge ? 3 : 0 };
+    const histograms: FloatHistogram[] = [];
+    let row = [whole(most), whole(most), whole(most), whole(most), custom ? 0 : whole(most)];
+    for (let i = 0; i < 50; i++) {
+      // A counter grows, a gauge goes anywhere.
+      row = row.map((n, k) => (custom && k === 4 ? 0 : gauge ? whole(most) : n + whole(i % 7 === 0 ? 1 : most / 100)));
+      const [a, b, c, zero, negative] = row as [number, number, number, number, number];
+      histograms.push({
+        ...base,
+        zeroCount: custom ? 0 : zero,
+        positiveBuckets: [a, b, c],
+        negativeBuckets: custom ? [] : [negative],
+        count: a + b + c + (custom ? 0 : zero + negative),
+        sum: (random() - 0.5) * 1e6,
+      });
+    }
+    const timestamps = histograms.map((_, i) => 1_700_000_000_000 + i * 15_000 + whole(50));
+    const end = histogramChunkEnd(histograms, 0);
+    assert.equal(end, 50, `round ${round}`);
+    const [chunk] = chunksOf({
+      labels: [],
+      timestamps: new Float64Array(0),
+      values: new Float64Array(0),
+      startTimestamps: null,
+      histogramTimestamps: timestamps,
+      histograms,
+      histogramStartTimestamps: null,
+    });
+    assert.equal(chunk?.encoding, 2);
+    const data = chunk?.data as Uint8Array;
+    const into = newSampleBuffer();
+    // The reader of Prometheus' own block files.
+    decodeHistogramChunk(data, 0, data.length, 'test', 0, true, into);
+    assert.deepEqual(into.histogramTimestamps, timestamps);
+    const hint = gauge ? 3 : 0;
+    assert.deepEqual(
+      into.histograms.map(h => ({ ...h, counterResetHint: hint })),
+      histograms,
+      `round ${round}`,
+    );
+  }
+});
+
+test('histograms that are no whole numbers, or too large ones, go as floats', () => {
+  const random = randomOf(23);
+  const small: FloatHistogram = {
+    ...histogram(random, 0),
+    integer: true,
+    count: 9,
+    positiveBuckets: [3, 3, 2],
+    negativeBuckets: [1],
+    zeroCount: 0,
+  };
+  const large: FloatHistogram = { ...small, count: 2 ** 52, positiveBuckets: [2 ** 51, 2 ** 51, 0] };
+  assert.deepEqual([small, large, { ...small, integer: false }, { ...small, zeroCount: 0.5 }].map(goesAsIntegers), [
+    true,
+    false,
+    false,
+    false,
+  ]);
+  assert.equal(
+    histogramChunkEnd(
+      [
+        { ...small, counterResetHint: 3 },
+        { ...large, counterResetHint: 3 },
+      ],
+      0,
+    ),
+    1,
+  );
 });
 
 test('a histogram chunk ends at a counter reset and at a new layout', () => {

@@ -8,10 +8,11 @@ import type { RawSeries } from '../../../contracts/leaf-source.ts';
 import type { ProtobufWriter } from '../../../lib/protobuf.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
 import type { Labels } from '../../../model/labels.ts';
-import { encodeHistogramChunk, histogramChunkEnd } from './histogram-chunk.ts';
+import { encodeHistogramChunk, goesAsIntegers, histogramChunkEnd } from './histogram-chunk.ts';
 import { CHUNK_SAMPLES_MAX, encodeXorChunk } from './xor-chunk.ts';
 
 const ENCODING_XOR = 1;
+const ENCODING_HISTOGRAM = 2;
 const ENCODING_FLOAT_HISTOGRAM = 3;
 
 export interface EncodedChunk {
@@ -57,7 +58,7 @@ export function chunksOf(series: RawSeries): EncodedChunk[] {
     out.push({
       minMs: histogramTimestamps[from] as number,
       maxMs: histogramTimestamps[to - 1] as number,
-      encoding: ENCODING_FLOAT_HISTOGRAM,
+      encoding: goesAsIntegers(histograms[from] as FloatHistogram) ? ENCODING_HISTOGRAM : ENCODING_FLOAT_HISTOGRAM,
       data: encodeHistogramChunk(histogramTimestamps, histograms, from, to),
     });
     from = to;
