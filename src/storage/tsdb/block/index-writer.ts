@@ -22,6 +22,8 @@ import {
 const encoder = new TextEncoder();
 /** Values sorted in one go without a turn of the event loop between. */
 const SORT_SLICE = 4096;
+/** Series or pairs between two looks at the clock. */
+const STEPS_PER_LOOK = 4096;
 
 /** A byte array that grows. */
 export class ByteSink {
@@ -211,13 +213,17 @@ export class IndexWriter {
     for (const name of names) {
       const values = this.pairs.get(name) as Map<string, number>;
       const sorted = await sortStrings([...values.keys()], slice, signal);
-      for (const value of sorted) finalIds[values.get(value) as number] = id++;
+      for (const value of sorted) {
+        finalIds[values.get(value) as number] = id++;
+        if (id % STEPS_PER_LOOK === 0 && slice.due()) await slice.pause(signal);
+      }
       sortedValues.push(sorted);
       values.clear();
     }
     for (let from = 0; from < this.hashWords.length; from += HASHES_PER_PAGE * 4) {
       const words = this.hashWords.words.slice(from, Math.min(this.hashWords.length, from + HASHES_PER_PAGE * 4));
       this.frames.append(SECTION.hashes, new Uint8Array(words.buffer), null);
+      if (slice.due()) await slice.pause(signal);
     }
     const counts = await this.writeLabels(finalIds, slice, signal);
     const places = await this.writePostings(counts, slice, signal);
@@ -265,10 +271,12 @@ export class IndexWriter {
         all[fill[id] as number] = series;
         fill[id] = (fill[id] as number) + 1;
       }
+      if (series % STEPS_PER_LOOK === 0 && slice.due()) await slice.pause(signal);
     }
     const places = new Uint32Array(counts.length);
     let begun = true;
     for (let id = 0; id < counts.length; id++) {
+      if (id % STEPS_PER_LOOK === 0 && slice.due()) await slice.pause(signal);
       const before = this.sink.length;
       putPostings(all, starts[id] as number, starts[id + 1] as number, this.sink);
       places[id] = (this.sink.length - before) * 2 + (begun ? 1 : 0);

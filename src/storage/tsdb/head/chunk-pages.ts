@@ -26,6 +26,8 @@ export const CHUNK_MAGIC = 'SLHCHUNK';
 export const REC_PAGE = 16;
 
 const PAGE_BYTES_DEFAULT = 1 << 16;
+const PAGES_PER_STEP = 200;
+const FILE_BYTES_PER_STEP = 1 << 19;
 
 export interface ChunkPagesOptions {
   files?: Files;
@@ -411,9 +413,11 @@ export class ChunkPages {
     return this.pages.has(number);
   }
 
-  /** Drops written pages without a sample from `minT` on, and files without pages. */
-  drop(minT: number): void {
+  /** Drops written pages without a sample from `minT` on, and files without pages, step by step. */
+  *drop(minT: number): Generator<void, void, void> {
+    let seen = 0;
     for (const page of this.pages.values()) {
+      if (++seen % PAGES_PER_STEP === 0) yield;
       if (page.maxT >= minT || page.file === 0) continue;
       this.uncache(page);
       this.pages.delete(page.number);
@@ -421,6 +425,8 @@ export class ChunkPages {
     }
     for (const [number, count] of this.filePages) {
       if (count > 0 || (number === this.fileNumber && this.file !== null)) continue;
+      // Removing a large file takes milliseconds.
+      for (let size = this.fileSizes.get(number) ?? 0; size > 0; size -= FILE_BYTES_PER_STEP) yield;
       this.removeFile(number);
     }
   }

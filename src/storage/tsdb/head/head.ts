@@ -20,6 +20,7 @@ import { type SyncPolicy, Wal } from '../wal/wal.ts';
 import { type AppendCounts, Appender } from './appender.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
 import { HeadFlush } from './flush.ts';
+import { Forgetting } from './forget.ts';
 import { bury, Limbo, Sweeper, staleRefs } from './gc.ts';
 import { Pins } from './pins.ts';
 import { HeadReader, HeadSet } from './reader.ts';
@@ -27,7 +28,7 @@ import { type HeadDirs, headDirs, Replay, type ReplayReport } from './replay.ts'
 import { selectRefs } from './selection.ts';
 import { SeriesLog } from './series-log.ts';
 import { rewriteNow } from './series-log-rewrite.ts';
-import { HAS_OOO, HAS_TOMBSTONE, NO_PAGE, PAGE_MASK, PAGE_REFS, type SeriesPage } from './series-table.ts';
+import { HAS_OOO, HAS_TOMBSTONE, PAGE_MASK, PAGE_REFS, type SeriesPage } from './series-table.ts';
 import { HeadStore, WINDOW_MS } from './store.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -93,6 +94,7 @@ export class Head implements Part {
   private readonly sweeper: Sweeper;
   private readonly appender: Appender;
   private readonly upkeep: Upkeep;
+  private readonly forgetting: Forgetting;
   private readonly sync: SyncPolicy;
   private readonly oooRowsMax: number;
   private readonly flushArenaBytes: number;
@@ -146,6 +148,11 @@ export class Head implements Part {
         log: this.log,
       },
       options,
+    );
+    this.forgetting = new Forgetting(
+      this.store,
+      () => this.upkeep.truncateSoon(),
+      error => this.log(`cannot forget all that was flushed: ${(error as Error).message}`),
     );
   }
 
@@ -345,7 +352,7 @@ export class Head implements Part {
       for (const w of windows) if ((w + 1) * WINDOW_MS <= floorT) windows.delete(w);
     }
     this.beginFiles();
-    this.pins.after(() => this.drop(floorT, oooFloor));
+    this.pins.after(() => this.forgetting.add(floorT, oooFloor));
     this.seriesLog.addFlushed(floorT, oooFloor);
     this.commitSeriesLog();
     this.upkeep.truncateSoon();
@@ -359,23 +366,6 @@ export class Head implements Part {
     } catch (error) {
       this.log((error as Error).message);
     }
-  }
-
-  private drop(floorT: number, oooFloor: number): void {
-    const { store } = this;
-    store.dropTails(floorT);
-    store.droppedT = floorT;
-    store.chunks.drop(floorT);
-    store.ooo.drop(oooFloor, ref => this.clearFlag(ref, HAS_OOO));
-    store.tombstones.drop(floorT, oooFloor, ref => this.clearFlag(ref, HAS_TOMBSTONE));
-    const { minT, maxT } = store.ooo.bounds();
-    store.oooLowT = minT;
-    store.oooHighT = maxT;
-  }
-
-  private clearFlag(ref: number, flag: number): void {
-    const page = this.store.page(ref);
-    if (page !== NO_PAGE) page.flags[ref & PAGE_MASK] = (page.flags[ref & PAGE_MASK] as number) & ~flag;
   }
 
   // --- upkeep ---
@@ -436,6 +426,7 @@ export class Head implements Part {
   async close(): Promise<void> {
     if (this.closed) return;
     await this.upkeep.stop();
+    await this.forgetting.stop();
     this.closed = true;
     try {
       this.seriesLog.recover();
@@ -453,6 +444,7 @@ export class Head implements Part {
   abandon(): void {
     this.closed = true;
     this.upkeep.halt();
+    this.forgetting.halt();
     this.seriesLog.close();
     this.wal.close();
     this.store.chunks.close();

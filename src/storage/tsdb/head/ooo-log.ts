@@ -10,6 +10,8 @@ import type { HistogramRow } from '../wal/records.ts';
 const PAGE_ROWS = 1 << 14;
 /** `row & PAGE_MASK` is right for row numbers beyond 32 bits too: the low bits survive the conversion. */
 const PAGE_MASK = PAGE_ROWS - 1;
+/** Series looked at in one step of forgetting. */
+const PER_STEP = 500;
 /** Stands in rows that belong to no series; their time is -1. */
 export const NO_REF = 0xffffffff;
 
@@ -20,6 +22,9 @@ class OooPage {
   /** Rows back to the previous row of the series, 0 = none. */
   readonly back = new Uint32Array(PAGE_ROWS);
   starts: Float64Array | null = null;
+  /** Bounds of its rows that belong to a series. */
+  minT = Infinity;
+  maxT = -1;
 }
 
 /** The rows of one series, gathered for a reader; reused. */
@@ -71,6 +76,8 @@ export class OooLog {
     page.refs[at] = ref;
     page.timestamps[at] = t;
     if (ref !== NO_REF) {
+      if (t < page.minT) page.minT = t;
+      if (t > page.maxT) page.maxT = t;
       const previous = this.heads.get(ref);
       page.back[at] = previous === undefined ? 0 : row - previous;
       this.heads.set(ref, row);
@@ -147,11 +154,13 @@ export class OooLog {
     return this.heads.keys();
   }
 
-  /** Forgets the rows below `mark`; tells each series that has none left. */
-  drop(mark: number, onEmpty: (ref: number) => void): void {
+  /** Forgets the rows below `mark`, step by step; tells each series that has none left. */
+  *drop(mark: number, onEmpty: (ref: number) => void): Generator<void, void, void> {
     if (mark <= this.first) return;
     this.first = Math.min(mark, this.end);
+    let seen = 0;
     for (const [ref, row] of this.heads) {
+      if (++seen % PER_STEP === 0) yield;
       if (row >= this.first) continue;
       this.heads.delete(ref);
       onEmpty(ref);
@@ -160,6 +169,7 @@ export class OooLog {
       if ((number + 1) * PAGE_ROWS <= this.first) this.pages.delete(number);
     }
     for (const [row, bytes] of this.histograms) {
+      if (++seen % PER_STEP === 0) yield;
       if (row >= this.first) break;
       this.histograms.delete(row);
       this.histogramBytes -= bytes.length;
@@ -180,11 +190,18 @@ export class OooLog {
   bounds(): { minT: number; maxT: number } {
     let minT = Infinity;
     let maxT = -1;
-    for (let row = this.first; row < this.end; row++) {
+    // Of the page of the first row only the rows that are left; of the others what has been noted.
+    const behind = Math.min(this.end, (Math.floor(this.first / PAGE_ROWS) + 1) * PAGE_ROWS);
+    for (let row = this.first; row < behind; row++) {
       const t = this.timestampAt(row);
       if (t < 0) continue;
       if (t < minT) minT = t;
       if (t > maxT) maxT = t;
+    }
+    for (const [number, page] of this.pages) {
+      if (number * PAGE_ROWS < behind) continue;
+      if (page.minT < minT) minT = page.minT;
+      if (page.maxT > maxT) maxT = page.maxT;
     }
     return { minT, maxT };
   }

@@ -200,7 +200,8 @@ export class Replay {
       if (size >= 0) this.store.chunks.adoptFile(number, size);
       onProgress(i + 1, numbers.length);
     }
-    this.store.chunks.drop(this.store.floorT);
+    const steps = this.store.chunks.drop(this.store.floorT);
+    while (steps.next().done !== true);
   }
 
   private readonly record = newChunkRecord();

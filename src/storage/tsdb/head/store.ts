@@ -30,6 +30,8 @@ import { Tombstones } from './tombstones.ts';
 
 /** Base unit of block windows; the head knows in which of them a tenant has samples. */
 export const WINDOW_MS = 7_200_000;
+/** Histogram tails looked at in one step of forgetting. */
+const TAILS_PER_STEP = 500;
 /** Longest span of a tail, ms. */
 export const DELTA_MAX = 0xffffffff;
 
@@ -292,8 +294,8 @@ export class HeadStore {
     return sealed;
   }
 
-  /** Empties the tails that lie below minT as a whole: they are in blocks, and would hold back WAL segments. */
-  dropTails(minT: number): void {
+  /** Empties the tails that lie below minT as a whole, step by step: they are in blocks, and would hold back WAL segments. */
+  *dropTails(minT: number): Generator<void, void, void> {
     const { pages, end } = this.table;
     for (let p = 0; p < pages.length; p++) {
       const page = pages[p] as SeriesPage;
@@ -303,8 +305,11 @@ export class HeadStore {
       for (let slot = 0; slot < n; slot++) {
         if ((count[slot] as number) > 0 && (lastT[slot] as number) < minT) count[slot] = 0;
       }
+      yield;
     }
+    let seen = 0;
     for (const [ref, tail] of this.histogramTails.entries()) {
+      if (++seen % TAILS_PER_STEP === 0) yield;
       if (tail.maxT >= minT) continue;
       this.histogramTails.remove(ref);
       const page = this.page(ref);

@@ -5,6 +5,9 @@
  * out-of-order rows below the row number then. What arrives in the same range afterwards is visible.
  */
 
+/** Series looked at in one step of forgetting. */
+const PER_STEP = 200;
+
 export interface Tombstone {
   minT: number;
   /** Upper bound for in-order samples: the wanted bound, or the series' newest sample then if that is older. */
@@ -36,9 +39,11 @@ export class Tombstones {
     return this.bySeries.entries();
   }
 
-  /** Forgets tombstones that hide nothing any more; tells each series that has none left. */
-  drop(minT: number, oooFirst: number, onEmpty: (ref: number) => void): void {
+  /** Forgets tombstones that hide nothing any more, step by step; tells each series that has none left. */
+  *drop(minT: number, oooFirst: number, onEmpty: (ref: number) => void): Generator<void, void, void> {
+    let seen = 0;
     for (const [ref, list] of this.bySeries) {
+      if (++seen % PER_STEP === 0) yield;
       const left = list.filter(t => t.maxInOrderT >= minT || t.oooMark > oooFirst);
       if (left.length > 0) {
         this.bySeries.set(ref, left);
