@@ -32,7 +32,7 @@ export interface DownsampleOptions {
 export interface DownsampleResult {
   /** Null where nothing was written, or nothing was kept. */
   meta: BlockMeta | null;
-  /** Size of the new block, kept or not. */
+  /** Size of the new block, kept or not; of one that was given up, what had been written. */
   bytes: number;
   inputBytes: number;
 }
@@ -66,30 +66,49 @@ export async function downsampleBlock(
     arrivedMs: Math.max(...inputs.map(i => i.meta.arrivedMs)),
     compression: THOROUGH,
   });
+  const onlyIfSmaller = options.onlyIfSmaller ?? true;
   for (const input of inputs) input.retain();
   let meta: BlockMeta | null;
   try {
-    await writeRows(inputs, resolutionMs, writer, options.signal);
+    await writeRows(
+      inputs,
+      resolutionMs,
+      writer,
+      onlyIfSmaller ? inputBytes : Number.POSITIVE_INFINITY,
+      options.signal,
+    );
     meta = await writer.finish(options.signal);
   } catch (error) {
     writer.abort();
+    if (error instanceof TooLarge) return { meta: null, bytes: error.bytes, inputBytes };
     throw error;
   } finally {
     for (const input of inputs) input.release();
   }
   if (meta === null) return { meta, bytes: 0, inputBytes };
   const bytes = statSync(writer.path).size;
-  if ((options.onlyIfSmaller ?? true) && bytes >= inputBytes) {
+  if (onlyIfSmaller && bytes >= inputBytes) {
     removeBlock(writer.path);
     meta = null;
   }
   return { meta, bytes, inputBytes };
 }
 
+/** Ends a block that has grown as large as what it is made of: the rest is work for nothing. */
+class TooLarge extends Error {
+  readonly bytes: number;
+
+  constructor(bytes: number) {
+    super('the coarser block is no smaller');
+    this.bytes = bytes;
+  }
+}
+
 async function writeRows(
   inputs: readonly BlockReader[],
   resolutionMs: number,
   writer: BlockWriter,
+  bytesMax: number,
   signal?: AbortSignal,
 ): Promise<void> {
   const runs = inputs.map(() => newSampleBuffer());
@@ -121,6 +140,7 @@ async function writeRows(
       lastHistograms(merged, resolutionMs, histograms);
       const hash = (members[0] as { hash: Uint32Array }).hash;
       writer.addAggregates(hash, labels, rows, histograms);
+      if (writer.writtenBytes >= bytesMax) throw new TooLarge(writer.writtenBytes);
     },
     signal,
   );

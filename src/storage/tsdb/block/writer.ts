@@ -84,6 +84,11 @@ export class BlockWriter {
     return this.index.seriesCount;
   }
 
+  /** Bytes in the file so far: it does not become smaller. */
+  get writtenBytes(): number {
+    return this.frames.size;
+  }
+
   /** Bytes of data written so far; the index comes on top. */
   get bytes(): number {
     return this.frames.size + this.data.length;

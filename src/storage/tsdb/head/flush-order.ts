@@ -45,7 +45,7 @@ export async function blockOrder(
   const out = new Uint32Array(kept);
   let at = 0;
   for (const { pair } of order) {
-    for (const part of split(store, groups.get(pair) as number[])) {
+    for (const part of await split(store, groups.get(pair) as number[], slice)) {
       part.sort((a, b) => compareHashes(store, a, b));
       for (const ref of part) out[at++] = ref;
       if (slice.due()) await slice.pause();
@@ -55,10 +55,14 @@ export async function blockOrder(
 }
 
 /** A large group, by the first byte of the hash. */
-function split(store: HeadStore, refs: number[]): number[][] {
+async function split({ table }: HeadStore, refs: number[], slice: TimeSlice): Promise<number[][]> {
   if (refs.length <= SORT_MAX) return [refs];
   const parts: number[][] = Array.from({ length: 256 }, () => []);
-  for (const ref of refs) (parts[store.table.hashWord(ref, 0) >>> 24] as number[]).push(ref);
+  for (let i = 0; i < refs.length; i++) {
+    if (i % PER_LOOK === 0 && slice.due()) await slice.pause();
+    const ref = refs[i] as number;
+    (parts[table.hashWord(ref, 0) >>> 24] as number[]).push(ref);
+  }
   return parts.filter(part => part.length > 0);
 }
 
