@@ -46,6 +46,8 @@ export interface LeafPlan {
    * conflicting resets can be noted. Off where absent.
    */
   histogramStats?: boolean;
+  /** The result says how many samples each step looked at. Off where absent. */
+  countSteps?: boolean;
   /** `__type__` rather than the name's suffix says whether a metric is a counter. Off where absent. */
   typeAndUnitLabels?: boolean;
 }
@@ -86,6 +88,8 @@ export interface LeafResult {
   /** Samples decoded, for limits and statistics. */
   samplesRead: number;
   peakSamples: number;
+  /** Where asked for: samples in the window of each step, over all series. */
+  samplesPerStep?: Float64Array;
   /**
    * The plan asked for an aggregate, but the rows are those of the series, not aggregated: native histograms were met, whose
    * partial sums cannot be merged. All parts of one plan must agree (query/promql/leaf-merge.ts sees to it).

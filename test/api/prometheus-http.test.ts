@@ -70,7 +70,15 @@ describe('the Prometheus API over HTTP', () => {
     assert.deepEqual(limited.json.warnings, ['results truncated due to limit']);
     const odd = await get('/api/v1/query?query=odd');
     assert.deepEqual(odd.json.data.result[0].metric, { __name__: 'odd', 'service.name': 'ä"\\' });
+    const all = await get(`/api/v1/query_range?query=up&start=${NOW / 1000 - 30}&end=${NOW / 1000}&step=15&stats=all`);
+    assert.deepEqual(all.json.data.stats.samples.totalQueryableSamplesPerStep, [
+      [NOW / 1000 - 30, 3],
+      [NOW / 1000 - 15, 3],
+      [NOW / 1000, 3],
+    ]);
+    assert.equal(all.json.data.stats.samples.totalQueryableSamples, 9);
     const stats = await get('/api/v1/query?query=up&stats=true');
+    assert.equal(stats.json.data.stats.samples.totalQueryableSamplesPerStep, undefined);
     assert.equal(typeof stats.json.data.stats.samples.totalQueryableSamples, 'number');
     assert.equal(typeof stats.json.data.stats.timings.evalTotalTime, 'number');
     const lookback = await get(`/api/v1/query?query=up&time=${seconds + 60}&lookback_delta=30s`);

@@ -25,7 +25,8 @@ export async function instantQuery(c: HandlerContext): Promise<QueryResponse> {
   const query = params.get('query');
   checkRange(c, parsed(c, query), timeMs, timeMs, lookbackMs);
   return c.run({ query, startMs: timeMs, endMs: timeMs, timeoutMs }, async signal => {
-    const result = await deps.engine.instant({ tenant: request.tenant, query, timeMs, lookbackMs, signal });
+    const countSteps = params.get('stats') === 'all';
+    const result = await deps.engine.instant({ tenant: request.tenant, query, timeMs, lookbackMs, countSteps, signal });
     return answer(c, result, limit, signal);
   });
 }
@@ -58,8 +59,10 @@ export async function rangeQuery(c: HandlerContext): Promise<QueryResponse> {
   }
   checkRange(c, expr, startMs, endMs, lookbackMs);
   return c.run({ query, startMs, endMs, stepMs, timeoutMs }, async signal => {
-    const range = { tenant: request.tenant, query, startMs, endMs, stepMs, lookbackMs, signal };
-    const cache = params.get('nocache') === '1' ? null : c.cache;
+    const countSteps = params.get('stats') === 'all';
+    const range = { tenant: request.tenant, query, startMs, endMs, stepMs, lookbackMs, countSteps, signal };
+    // What the cache has was not counted.
+    const cache = countSteps || params.get('nocache') === '1' ? null : c.cache;
     const result = await (cache ?? deps.engine).range(range);
     return answer(c, result, limit, signal);
   });

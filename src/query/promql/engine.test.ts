@@ -5,6 +5,7 @@ import { MemorySource } from '../../../test/support/memory-source.ts';
 import { labelsFromRecord } from '../../model/labels.ts';
 import { createPromqlEngine, type EngineFeatures, type PromqlEngine } from './engine.ts';
 import { createLocalLeafSource } from './leaf.ts';
+import { createShardedLeafSource } from './leaf-merge.ts';
 
 const OFF: EngineFeatures = {
   experimentalFunctions: false,
@@ -36,6 +37,45 @@ function sample(): MemorySource {
   }
   return source;
 }
+
+test('samples by step, where they are asked for: each window counts all that it holds', async () => {
+  const source = sample();
+  const shards = [createLocalLeafSource(source), createLocalLeafSource(new MemorySource())];
+  const engines = [
+    engineOver(source),
+    createPromqlEngine({
+      source: createShardedLeafSource(shards),
+      lookbackMs: 300_000,
+      defaultSubqueryStepMs: 60_000,
+      maxSamples: 1e6,
+      features: OFF,
+    }),
+  ];
+  // Samples every 15 s from 0 to 600 s; steps at 0, 300, 600 and 900 s.
+  const range = { tenant: 't', startMs: 0, endMs: 900_000, stepMs: 300_000 };
+  const cases: [query: string, counts: number[]][] = [
+    ['a_total', [2, 2, 2, 0]],
+    ['a_total + b_total', [4, 4, 4, 0]],
+    ['rate(a_total[1m])', [2, 8, 8, 0]],
+    ['sum(rate(a_total[1m]))', [2, 8, 8, 0]],
+    ['sum by (i) (a_total) + time()', [2, 2, 2, 0]],
+    // Evaluated once, counted at each step.
+    ['sum(rate(a_total[1m] @ 300))', [8, 8, 8, 8]],
+    ['a_total{i="1"} @ 300 + a_total{i="1"}', [2, 2, 2, 1]],
+    // What the function sees of the subquery, not what that reads: 5 points in (0, 5 min] and at 0.
+    ['max_over_time(a_total{i="1"}[5m:1m])', [1, 5, 5, 4]],
+    ['1 + 2', [0, 0, 0, 0]],
+  ];
+  for (const engine of engines) {
+    for (const [query, counts] of cases) {
+      const { stats } = await engine.range({ ...range, query, countSteps: true });
+      assert.deepEqual([...(stats.perStep?.samples ?? [])], counts, query);
+    }
+    const { stats } = await engine.instant({ tenant: 't', timeMs: 600_000, query: 'a_total[1m]', countSteps: true });
+    assert.deepEqual([...(stats.perStep?.samples ?? [])], [8]);
+    assert.equal((await engine.range({ ...range, query: 'a_total' })).stats.perStep, undefined);
+  }
+});
 
 test('each kind of expression has its kind of result', async () => {
   const engine = engineOver(sample());

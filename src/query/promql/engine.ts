@@ -16,7 +16,7 @@ import { evalSubquery, rawOfRows } from './eval/subquery.ts';
 import { isEmptyRow, mergeSameLabels, type Row, sortRows, type Value, withoutMetadata } from './eval/value.ts';
 import { parseExpr } from './parser.ts';
 import { planExpr } from './plan.ts';
-import type { GridRow, QueryResult, QueryValue } from './result.ts';
+import type { GridRow, QueryResult, QueryValue, StepCounts } from './result.ts';
 import { documentedType, typeOf } from './validate.ts';
 
 export interface EngineOptions {
@@ -45,6 +45,8 @@ export interface QueryParams {
   tenant: TenantId;
   query: string;
   lookbackMs?: number;
+  /** The statistics say how many samples each step looked at. */
+  countSteps?: boolean;
   signal?: AbortSignal;
 }
 
@@ -94,15 +96,20 @@ async function runQuery(options: EngineOptions, params: QueryParams, times: Time
       signal: params.signal,
       times,
       statsSelectors: plan.statsSelectors,
+      countSteps: params.countSteps === true,
     },
     notes,
   );
   const evaluator = new Evaluator(ctx);
   let value: QueryValue;
-  if (type === 'matrix') value = { type: 'raw', series: await evalRaw(evaluator, plan.expr, times.startMs) };
-  else {
-    const grid = isRange ? rangeGrid(times.startMs, times.endMs, times.stepMs) : instantGrid(times.startMs);
+  const grid = isRange ? rangeGrid(times.startMs, times.endMs, times.stepMs) : instantGrid(times.startMs);
+  if (type === 'matrix') {
+    value = { type: 'raw', series: await evalRaw(evaluator, plan.expr, times.startMs) };
+    // One step, which took all that was read.
+    ctx.counts?.set(grid, Float64Array.of(ctx.samplesRead));
+  } else {
     ctx.checkSteps(grid.steps);
+    ctx.countOn(grid);
     value = shape(cleaned(await evaluator.eval(plan.expr, grid)), grid, isRange);
   }
   return {
@@ -112,10 +119,15 @@ async function runQuery(options: EngineOptions, params: QueryParams, times: Time
     stats: {
       samplesRead: ctx.samplesRead,
       peakSamples: ctx.peakSamples,
+      ...(ctx.counts === null ? {} : { perStep: stepCounts(grid, ctx.counts.get(grid)) }),
       parseMs: parsedAt - started,
       evalMs: performance.now() - parsedAt,
     },
   };
+}
+
+function stepCounts(grid: Grid, counts: Float64Array = new Float64Array(0)): StepCounts {
+  return { startMs: grid.startMs, stepMs: grid.stepMs, samples: counts };
 }
 
 /** Takes away the names whose removal was put off, and everything empty. */

@@ -30,8 +30,19 @@ export function mergeLeafResults(plan: LeafPlan, parts: readonly LeafResult[]): 
     infos: mergeNotes(parts.map(p => p.infos)),
     samplesRead: parts.reduce((n, p) => n + p.samplesRead, 0),
     peakSamples: parts.reduce((n, p) => n + p.peakSamples, 0),
+    ...(plan.countSteps === true ? { samplesPerStep: sumSteps(parts) } : {}),
     ...(declined ? { declined } : {}),
   };
+}
+
+function sumSteps(parts: readonly LeafResult[]): Float64Array {
+  const sums = new Float64Array(Math.max(0, ...parts.map(p => p.samplesPerStep?.length ?? 0)));
+  for (const { samplesPerStep } of parts) {
+    samplesPerStep?.forEach((n, i) => {
+      sums[i] = (sums[i] as number) + n;
+    });
+  }
+  return sums;
 }
 
 function mergeGroups(op: NonNullable<LeafPlan['aggregate']>['op'], parts: readonly LeafResult[]): LeafRow[] {

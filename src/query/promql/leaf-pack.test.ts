@@ -45,6 +45,8 @@ test('plain rows, partial aggregates, histograms, nothing', () => {
   };
   const plain: LeafResult = { rows: [row(['a', 'b', 'c', 'd']), row([]), row(['a', 'd'])], ...rest };
   assert.deepEqual(sent(plain), plain);
+  const counted: LeafResult = { ...plain, samplesPerStep: Float64Array.of(3, 2, 0) };
+  assert.deepEqual(sent(counted), counted);
   const partial: LeafResult = {
     rows: [
       row(['g', '1'], {

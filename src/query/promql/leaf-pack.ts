@@ -25,6 +25,7 @@ export interface PackedLeafResult {
   samplesRead: number;
   peakSamples: number;
   declined: boolean;
+  samplesPerStep: Float64Array | null;
 }
 
 interface Columns {
@@ -83,7 +84,8 @@ export function packLeafResult(result: LeafResult): { packed: PackedLeafResult; 
     labels: 0,
     has: NO_COLUMNS,
   };
-  const notes = { warnings, infos, samplesRead, peakSamples, declined: result.declined === true };
+  const { samplesPerStep = null } = result;
+  const notes = { warnings, infos, samplesRead, peakSamples, samplesPerStep, declined: result.declined === true };
   if (rows.length === 0) {
     const columns = new ArrayBuffer(0);
     return { packed: { ...shape, columns, strings: [], histogramAt: [], histograms: [], ...notes }, transfer: [] };
@@ -166,6 +168,7 @@ export function unpackLeafResult(p: PackedLeafResult): LeafResult {
     infos: p.infos,
     samplesRead: p.samplesRead,
     peakSamples: p.peakSamples,
+    ...(p.samplesPerStep === null ? {} : { samplesPerStep: p.samplesPerStep }),
     ...(p.declined ? { declined: true } : {}),
   };
 }

@@ -110,6 +110,8 @@ class LeafRun {
   private present: Uint8Array;
   private histograms: (FloatHistogram | null)[] | null = null;
   private samplesRead = 0;
+  /** Where asked for. */
+  private readonly perStep: Float64Array | null;
   private points = 0;
   private peak = 0;
 
@@ -130,6 +132,7 @@ class LeafRun {
     this.partial = aggregate === null ? null : new PartialAggregate(aggregate.op, this.steps);
     this.values = new Float64Array(this.steps);
     this.present = new Uint8Array(this.steps);
+    this.perStep = plan.countSteps === true ? new Float64Array(this.steps) : null;
   }
 
   /** False where the aggregate has to be given up. */
@@ -143,7 +146,9 @@ class LeafRun {
         if (count === 0) continue;
         this.samplesRead += count;
         this.notePeak(count);
-        if (this.evalSeries(set.labels(i), buffer) && !this.take(set.labels(i))) return false;
+        const any = this.evalSeries(set.labels(i), buffer);
+        if (this.perStep !== null) this.countSteps(this.perStep);
+        if (any && !this.take(set.labels(i))) return false;
       }
       return true;
     } finally {
@@ -159,7 +164,20 @@ class LeafRun {
       infos: this.notes.infos,
       samplesRead: this.samplesRead,
       peakSamples: this.peak,
+      ...(this.perStep === null ? {} : { samplesPerStep: this.perStep }),
     };
+  }
+
+  /** An instant selector takes the one sample that it found, everything else all of its window. */
+  private countSteps(counts: Float64Array): void {
+    if (!this.isInstant) {
+      addWindowCounts(this.window, counts);
+      return;
+    }
+    for (let i = 0; i < this.steps; i++) {
+      const h = this.histograms?.[i] ?? null;
+      counts[i] = (counts[i] as number) + (this.present[i] as number) + (h === null ? 0 : histogramSize(h));
+    }
   }
 
   private notePeak(reading: number): void {
@@ -267,6 +285,15 @@ function resolveResetHints(buffer: SampleBuffer): void {
       buffer.histograms[i] = withHint(h, detectReset(h, prev) ? HINT_COUNTER_RESET : HINT_NOT_COUNTER_RESET);
     }
     prev = h;
+  }
+}
+
+/** Adds the samples that each window holds; histograms by their size. */
+export function addWindowCounts(w: SeriesWindow, counts: Float64Array): void {
+  for (let i = 0; i < counts.length; i++) {
+    let n = (w.hi[i] as number) - (w.lo[i] as number);
+    for (let k = w.hlo[i] as number; k < (w.hhi[i] as number); k++) n += histogramSize(w.h[k] as FloatHistogram);
+    counts[i] = (counts[i] as number) + n;
   }
 }
 

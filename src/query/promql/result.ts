@@ -34,9 +34,18 @@ export interface GridRow {
   histograms: (FloatHistogram | null)[] | null;
 }
 
+/** How many samples the windows of each step held: a sample counts in every window that it is in. */
+export interface StepCounts {
+  startMs: number;
+  stepMs: number;
+  samples: Float64Array;
+}
+
 export interface QueryStats {
   samplesRead: number;
   peakSamples: number;
+  /** Where it was asked for. */
+  perStep?: StepCounts;
   /** Milliseconds. */
   parseMs: number;
   evalMs: number;

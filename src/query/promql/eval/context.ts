@@ -2,6 +2,7 @@
 import type { LeafResult, LeafSource } from '../../../contracts/leaf-source.ts';
 import { TimeSlice } from '../../../lib/yield.ts';
 import type { TenantId } from '../../../model/tenant.ts';
+import type { Grid } from '../../shared/grid.ts';
 import type { Annotations } from '../annotations.ts';
 import type { Expr } from '../ast.ts';
 import type { EngineFeatures } from '../engine.ts';
@@ -19,6 +20,8 @@ export interface EvalSettings {
   /** Of the whole query: what start(), end(), step() and range() answer. */
   times: PlanTimes;
   statsSelectors: ReadonlySet<Expr>;
+  /** Whether samples are counted step by step. */
+  countSteps: boolean;
 }
 
 export class EvalContext {
@@ -26,12 +29,30 @@ export class EvalContext {
   readonly notes: Annotations;
   samplesRead = 0;
   peakSamples = 0;
+  /**
+   * Samples by step of each grid that counts, where the query asks for them: the outer one, and those of what is evaluated once
+   * for all of its steps. What a subquery reads does not count, what is read of its result does.
+   */
+  readonly counts: Map<Grid, Float64Array> | null;
   private live = 0;
   private readonly slice = new TimeSlice();
 
   constructor(settings: EvalSettings, notes: Annotations) {
     this.settings = settings;
     this.notes = notes;
+    this.counts = settings.countSteps ? new Map() : null;
+  }
+
+  /** Begins to count samples by step of the grid, where that is asked for. */
+  countOn(grid: Grid): void {
+    this.counts?.set(grid, new Float64Array(grid.steps));
+  }
+
+  /** What was counted on a grid of one step happened at each step of another. */
+  countOnce(once: Grid, grid: Grid): void {
+    const total = this.counts?.get(once)?.[0] ?? 0;
+    const into = this.counts?.get(grid);
+    if (into !== undefined) for (let i = 0; i < into.length; i++) into[i] = (into[i] as number) + total;
   }
 
   get delayedNames(): boolean {
@@ -48,8 +69,14 @@ export class EvalContext {
     if (steps > this.settings.maxSamples) throw tooManySamples(this.settings.maxSamples);
   }
 
-  noteLeaf(result: LeafResult): void {
+  noteLeaf(result: LeafResult, grid: Grid): void {
     this.samplesRead += result.samplesRead;
+    const into = this.counts?.get(grid);
+    if (into !== undefined) {
+      result.samplesPerStep?.forEach((n, i) => {
+        into[i] = (into[i] as number) + n;
+      });
+    }
     this.peakSamples = Math.max(this.peakSamples, this.live + result.peakSamples);
   }
 

@@ -87,7 +87,10 @@ export class Evaluator {
   }
 
   private async evalInvariant(e: StepInvariant, grid: Grid): Promise<Value> {
-    const value = await this.eval(e.expr, { startMs: grid.startMs, stepMs: 0, steps: 1 });
+    const once = { startMs: grid.startMs, stepMs: 0, steps: 1 };
+    if (this.ctx.counts?.has(grid) === true) this.ctx.countOn(once);
+    const value = await this.eval(e.expr, once);
+    this.ctx.countOnce(once, grid);
     if (grid.steps === 1 || value.kind === 'string') return value;
     if (value.kind === 'scalar') {
       return { kind: 'scalar', values: new Float64Array(grid.steps).fill(value.values[0] as number) };
@@ -131,9 +134,10 @@ export class Evaluator {
       startTimestamps: features.startTimestamps,
       typeAndUnitLabels: features.typeAndUnitLabels,
       histogramStats: ctx.settings.statsSelectors.has(leaf.selector),
+      countSteps: ctx.counts?.has(grid) === true,
     };
     const result = await ctx.settings.source.evalLeaf(ctx.settings.tenant, plan, ctx.settings.signal);
-    ctx.noteLeaf(result);
+    ctx.noteLeaf(result, grid);
     this.noteAll(result.warnings, leaf.pos, e, (m, p) => ctx.notes.warn(m, p));
     this.noteAll(result.infos, leaf.pos, e, (m, p) => ctx.notes.info(m, p));
     const rows = result.rows.map(r => rowOfLeaf(r, drops && ctx.delayedNames));

@@ -16,6 +16,7 @@ import { LeafNotes, NOTES } from '../functions/notes.ts';
 import { FLOAT, HISTOGRAM, RangeCall } from '../functions/range-call.ts';
 import { keepsName, RANGE_FUNCTIONS } from '../functions/range-table.ts';
 import { newWindowSet, SeriesWindow } from '../functions/window.ts';
+import { addWindowCounts } from '../leaf.ts';
 import type { Evaluator } from './evaluator.ts';
 import { countPoints, isEmptyRow, mergeSameLabels, newRow, putHistogram, type Row, withoutMetadata } from './value.ts';
 
@@ -65,12 +66,14 @@ export async function rangeFunctionOverRows(
   const func = RANGE_FUNCTIONS.get(e.func) as (c: RangeCall) => 0 | 1 | 2;
   const drops = !keepsName(e.func);
   const buffer = newSampleBuffer(inner.grid.steps);
+  const counts = ev.ctx.counts?.get(grid);
   const out: Row[] = [];
   for (const row of inner.rows) {
     if (ev.ctx.due()) await ev.ctx.pause();
     fillBuffer(buffer, row, inner.grid);
     window.attach(row.labels, buffer, false);
     window.locate();
+    if (counts !== undefined) addWindowCounts(window, counts);
     const result = newRow(row.labels, grid.steps);
     for (let i = 0; i < grid.steps; i++) {
       call.moveTo(i);
