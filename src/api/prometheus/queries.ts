@@ -4,7 +4,7 @@ import { dataReachMs } from '../../query/limits/data-reach.ts';
 import { rangeError } from '../../query/limits/query-limits.ts';
 import type { Expr } from '../../query/promql/ast.ts';
 import { exprToJson } from '../../query/promql/ast-json.ts';
-import { parseExpr } from '../../query/promql/parser.ts';
+import { parseKept } from '../../query/promql/parsed-queries.ts';
 import { prettyExpr } from '../../query/promql/pretty.ts';
 import type { QueryResult } from '../../query/promql/result.ts';
 import { documentedType, typeOf } from '../../query/promql/validate.ts';
@@ -80,7 +80,7 @@ export async function parseQuery(c: HandlerContext): Promise<QueryResponse> {
 
 function parsed(c: HandlerContext, query: string): Expr {
   try {
-    return parseExpr(query, c.deps.features);
+    return parseKept(query, c.deps.features);
   } catch (error) {
     // Sorted as the query's fault, with the parameter's name in front; anything else is a bug.
     throw toApiError(error);

@@ -10,7 +10,7 @@ import type { TenantId } from '../../model/tenant.ts';
 import { ResultCache } from '../../query/cache/result-cache.ts';
 import { ActiveQueries, type QueryStart, type RunningQuery } from '../../query/limits/active-queries.ts';
 import { FairQueue } from '../../query/limits/fair-queue.ts';
-import { parseExpr } from '../../query/promql/parser.ts';
+import { parseKept } from '../../query/promql/parsed-queries.ts';
 import { printExpr } from '../../query/promql/print.ts';
 import { compressResponse } from '../compress.ts';
 import { type ApiError, errorBody, toApiError } from '../errors.ts';
@@ -67,7 +67,7 @@ export function createPrometheusQueryHandler(deps: QueryHandlerDeps): Prometheus
           changes: deps.changes,
           now: () => deps.clock.now(),
           parse: query => {
-            const expr = parseExpr(query, deps.features);
+            const expr = parseKept(query, deps.features);
             return { expr, canonical: printExpr(expr) };
           },
           lookbackMs: deps.lookbackMs,

@@ -14,7 +14,7 @@ import { Evaluator } from './eval/evaluator.ts';
 import { extendRaw } from './eval/raw-extended.ts';
 import { evalSubquery, rawOfRows } from './eval/subquery.ts';
 import { isEmptyRow, mergeSameLabels, type Row, sortRows, type Value, withoutMetadata } from './eval/value.ts';
-import { parseExpr } from './parser.ts';
+import { parseKept } from './parsed-queries.ts';
 import { planExpr } from './plan.ts';
 import type { GridRow, QueryResult, QueryValue, StepCounts } from './result.ts';
 import { documentedType, typeOf } from './validate.ts';
@@ -74,7 +74,7 @@ export function createPromqlEngine(options: EngineOptions): PromqlEngine {
 
 async function runQuery(options: EngineOptions, params: QueryParams, times: Times): Promise<QueryResult> {
   const started = performance.now();
-  const parsed = parseExpr(params.query, options.features);
+  const parsed = parseKept(params.query, options.features);
   const type = typeOf(parsed);
   const isRange = times.stepMs > 0;
   if (isRange && type !== 'scalar' && type !== 'vector') {

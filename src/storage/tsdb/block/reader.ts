@@ -31,6 +31,7 @@ import {
   type Section,
 } from './layout.ts';
 import { selectSeries } from './postings.ts';
+import { Selections } from './selections.ts';
 import { dropDeleted, Tombstones } from './tombstones.ts';
 
 const cursor = new ByteCursor();
@@ -48,6 +49,7 @@ export class BlockReader implements Part {
   private readonly caches: BlockCaches;
   private readonly id: number;
   private deleted: Tombstones;
+  private readonly selections = new Selections();
   private users = 1;
   private readonly lookup: TimesLookup;
 
@@ -295,7 +297,7 @@ export class BlockReader implements Part {
 
   private find(tenant: string, matchers: readonly CompiledMatcher[], minT: number, maxT: number): Uint32Array {
     if (!this.mayHave(tenant, minT, maxT)) return new Uint32Array(0);
-    const found = selectSeries(this.index, matchers);
+    const found = this.selections.get(matchers, () => selectSeries(this.index, matchers));
     if (this.deleted.size === 0) return found;
     const hash = new Uint32Array(4);
     return found.filter(series => {
