@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
-import type { NamedCount, ReplayStatus, TsdbAdmin, TsdbStatus } from '../contracts/admin.ts';
+import type { NamedCount, TsdbAdmin, TsdbStatus } from '../contracts/admin.ts';
 import { FORMAT_FILE } from '../storage/data-dir.ts';
 import type { EngineOptions } from './ports.ts';
 import type { ShardHandle } from './shard-link.ts';
@@ -16,12 +16,11 @@ export interface ClusterAdmin {
 export function clusterAdmin(shards: readonly ShardHandle[], options: EngineOptions): ClusterAdmin {
   const all = <T>(ask: (shard: ShardHandle['admin']) => Promise<T>): Promise<T[]> =>
     Promise.all(shards.map(s => ask(s.admin)));
-  const done: ReplayStatus = { first: 0, last: 0, current: 0, state: 'done' };
   return {
     tsdb: {
       status: async (tenant, limit) => mergeStatus(await all(a => a.status(tenant, limit)), limit),
       blocks: async tenant => (await all(a => a.blocks(tenant))).flat().sort((a, b) => a.minTimeMs - b.minTimeMs),
-      replay: () => done,
+      replay: () => options.replay.status(),
       deleteSeries: async (tenant, matcherSets, minT, maxT) => {
         await all(a => a.deleteSeries({ tenant, matcherSets, minT, maxT }));
       },

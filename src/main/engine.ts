@@ -118,6 +118,7 @@ function startThreads(options: EngineOptions): ShardThread[] {
       storage: options.storage,
       query: options.query,
       changeMemory,
+      replayMemory: options.replay.memory,
       logLevel: options.logLevel,
       peers,
     };

@@ -8,11 +8,13 @@ import type { IngestResponse, IngestService } from '../contracts/ingest-service.
 import type { QueryResponse, QueryService } from '../contracts/query-service.ts';
 import { type AppendResult, type SampleSink, ShuttingDownError } from '../contracts/sample-sink.ts';
 import type { Engine } from './ports.ts';
+import type { ReplayProgress } from './replay-progress.ts';
 
 const HEADERS = { 'content-type': 'application/json', 'retry-after': '2' };
 
 export class LateEngine {
   private engine: Engine | null = null;
+  private readonly progress: ReplayProgress;
   private why = 'starting: what was acknowledged before is being read back';
 
   readonly sink: SampleSink = {
@@ -47,12 +49,16 @@ export class LateEngine {
   readonly tsdb: TsdbAdmin = {
     status: async (tenant, limit) => this.need().tsdb.status(tenant, limit),
     blocks: async tenant => this.need().tsdb.blocks(tenant),
-    replay: (): ReplayStatus => this.engine?.tsdb.replay() ?? { first: 0, last: 0, current: 0, state: 'in progress' },
+    replay: (): ReplayStatus => this.engine?.tsdb.replay() ?? this.progress.status(),
     deleteSeries: async (tenant, matchers, minT, maxT) => this.need().tsdb.deleteSeries(tenant, matchers, minT, maxT),
     cleanTombstones: async () => this.need().tsdb.cleanTombstones(),
     flush: async () => this.need().tsdb.flush(),
     snapshot: async options => this.need().tsdb.snapshot(options),
   };
+
+  constructor(progress: ReplayProgress) {
+    this.progress = progress;
+  }
 
   get open(): boolean {
     return this.engine !== null;

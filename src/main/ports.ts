@@ -12,6 +12,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
 import type { MetricsRegistry } from '../lib/metrics.ts';
+import type { ReplayProgress } from './replay-progress.ts';
 
 export interface EngineOptions {
   /** The data folder's root; the engine keeps to `tsdb/` and `snapshots/` in it. */
@@ -27,6 +28,8 @@ export interface EngineOptions {
   clock: Clock;
   log: Logger;
   logLevel: LogLevel;
+  /** Where shards tell how far their replay is. */
+  replay: ReplayProgress;
   /** This thread's; join those of workers by `addSource`. */
   metrics: MetricsRegistry;
 }

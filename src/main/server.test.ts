@@ -94,6 +94,9 @@ test('until the engine is open, writes and queries are told to come back', async
   assert.match(await text(`${listening}/-/ready`), /^503 starting/);
   assert.match(await text(`${listening}/api/v1/query?query=1`), /^503 .*starting/);
   assert.match(await text(`${listening}/api/v1/write`, { method: 'POST', body: 'x' }), /^503 /);
+  engine.options?.replay.begin(0);
+  engine.options?.replay.at(0, 3, 9, 5);
+  assert.match(await text(`${listening}/api/v1/status/walreplay`), /"min":3,"max":9,"current":5,"state":"in progress"/);
   opened();
   const server = await starting;
   assert.match(await text(`${server.url}/-/ready`), /^200 /);

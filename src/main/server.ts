@@ -32,6 +32,7 @@ import { type ServeOptions, UsageError } from './options.ts';
 import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { Reloader } from './reloader.ts';
+import { ReplayProgress } from './replay-progress.ts';
 import { ProcessStatus } from './status.ts';
 import { selectorProblem } from './storage-rules.ts';
 import { UiStatic, uiRoutes } from './ui-static.ts';
@@ -147,7 +148,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const hasher = new IdentityHasher(dataDir.identitySecret);
 
   const reloader = new Reloader({ first: loaded, load, clock, log: log.child({ part: 'config' }), metrics });
-  const engine = new LateEngine();
+  const replay = new ReplayProgress(dataDir.shards);
+  const engine = new LateEngine(replay);
   const status = new ProcessStatus(reloader, engine, options.flags);
   const scraper = new ScrapeManager({
     sink: engine.sink,
@@ -201,6 +203,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
       clock,
       log: log.child({ part: 'engine' }),
       logLevel,
+      replay,
       metrics,
     }),
   );

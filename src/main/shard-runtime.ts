@@ -29,6 +29,7 @@ import { DEFAULT_FEATURES } from '../query/promql/parser.ts';
 import { SharedChangeFeed } from '../storage/tsdb/change-feed.ts';
 import type { TenantPolicy } from '../storage/tsdb/policies.ts';
 import { TsdbShard } from '../storage/tsdb/shard.ts';
+import type { ReplayProgress } from './replay-progress.ts';
 import { ShardExchange } from './shard-exchange.ts';
 import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
 import { ShardedSource } from './sharded-source.ts';
@@ -43,6 +44,7 @@ export interface RuntimeOptions {
   storage: Config['storage'];
   query: Config['query'];
   changeMemory: SharedArrayBuffer;
+  replay: ReplayProgress;
   log: Logger;
 }
 
@@ -121,8 +123,10 @@ export class ShardRuntime {
    */
   static async open(options: RuntimeOptions, peers: (ShardHandle | null)[]): Promise<ShardRuntime> {
     const metrics = new MetricsRegistry();
-    const { storage } = options;
+    const { storage, replay, index } = options;
+    replay.begin(index);
     const shard = await TsdbShard.open({
+      onReplay: (first, last, current) => replay.at(index, first, last, current),
       dir: options.dir,
       shardIndex: options.index,
       clock: systemClock,
@@ -146,6 +150,7 @@ export class ShardRuntime {
         ]),
       ),
     });
+    replay.end(index);
     shard.startUpkeep();
     return new ShardRuntime(options, shard, metrics, peers);
   }

@@ -11,6 +11,7 @@ import { type RpcHandlers, RpcPort } from '../lib/rpc.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
 import { queryHandlers } from './query-link.ts';
+import { ReplayProgress } from './replay-progress.ts';
 import { type ShardHandle, shardHandle, shardHandlers } from './shard-link.ts';
 import { ShardRuntime } from './shard-runtime.ts';
 import { IngestUploads } from './upload-link.ts';
@@ -23,6 +24,7 @@ export interface WorkerData {
   storage: Config['storage'];
   query: Config['query'];
   changeMemory: SharedArrayBuffer;
+  replayMemory: SharedArrayBuffer;
   logLevel: LogLevel;
   /** By shard index; null in the own place. */
   peers: (MessagePort | null)[];
@@ -48,7 +50,8 @@ async function run(main: MessagePort, data: WorkerData): Promise<void> {
   });
   const handlers = later(async () => mainHandlers(await runtime));
   // Rejects with what is wrong with the folder; the main thread then ends the start.
-  const open = async (): Promise<void> => opened(await ShardRuntime.open({ ...data, log }, peers));
+  const open = async (): Promise<void> =>
+    opened(await ShardRuntime.open({ ...data, replay: new ReplayProgress(data.replayMemory), log }, peers));
   new RpcPort(main, new Proxy(handlers, { get: (all, method: string) => (method === 'open' ? open : all[method]) }));
 }
 

@@ -68,6 +68,8 @@ test('what was acknowledged is there after a stop and after kill -9', async t =>
   await write(2);
   await server.kill();
   await server.launch();
+  const { data: replay } = JSON.parse(await server.get('/api/v1/status/walreplay'));
+  assert.ok(replay.state === 'done' && replay.min >= 1 && replay.current === replay.max, JSON.stringify(replay));
   const result = await server.query('kept', now);
   assert.deepEqual(result.map(series => series.value[1]).sort(), ['1', '2']);
 });

@@ -51,6 +51,8 @@ export interface ShardOptions {
   blockCacheBytes?: number;
   /** Bytes of sealed head chunks kept in memory. */
   chunkCacheBytes?: number;
+  /** Told of each segment of the log before it is read back. */
+  onReplay?: (first: number, last: number, current: number) => void;
 }
 
 /** Samples newer than this alter nothing that a result cache would keep. ms. */
@@ -118,6 +120,7 @@ export class TsdbShard extends ShardSource {
       dir: `${dir}/head`,
       sync: options.walSync,
       chunkCacheBytes: options.chunkCacheBytes,
+      onReplay: options.onReplay,
       log: message => log.warn(message),
     });
     log.info({ ...replayFacts(head), ms: Math.round(performance.now() - began) }, 'replayed the head');

@@ -56,7 +56,8 @@ export interface HeadOptions {
   seriesMax?: (tenant: string) => number;
   log?: (message: string) => void;
   /** Told during the replay: what is being read, files done, files in all. */
-  onReplay?: (what: 'chunks' | 'wal', done: number, total: number) => void;
+  /** Told of each segment before it is read back: those that are there, and the one at hand. */
+  onReplay?: (first: number, last: number, current: number) => void;
 }
 
 export interface HeadStats {
@@ -120,8 +121,8 @@ export class Head implements Part {
     this.reader = new HeadReader(this.store, this.log);
     const replay = new Replay(this.store, this.files, this.dirs);
     replay.readSeriesLog();
-    replay.readChunkFiles((done, total) => options.onReplay?.('chunks', done, total));
-    replay.readWal((done, total) => options.onReplay?.('wal', done, total));
+    replay.readChunkFiles();
+    replay.readWal(options.onReplay ?? (() => {}));
     this.report = replay.report;
     for (const { file, what } of this.report.damage) this.log(`${file}: ${what}`);
     this.seriesLog = this.openSeriesLog(replay);

@@ -181,7 +181,7 @@ export class Replay {
 
   // --- chunk files ---
 
-  readChunkFiles(onProgress: (done: number, total: number) => void): void {
+  readChunkFiles(): void {
     const numbers = listChunkFiles(this.files, this.dirs.chunks);
     let lastPage = 0;
     for (let i = 0; i < numbers.length; i++) {
@@ -198,7 +198,6 @@ export class Replay {
         },
       );
       if (size >= 0) this.store.chunks.adoptFile(number, size);
-      onProgress(i + 1, numbers.length);
     }
     const steps = this.store.chunks.drop(this.store.floorT);
     while (steps.next().done !== true);
@@ -252,10 +251,11 @@ export class Replay {
 
   // --- WAL ---
 
-  readWal(onProgress: (done: number, total: number) => void): void {
+  readWal(onSegment: (first: number, last: number, current: number) => void): void {
     const numbers = listSegments(this.files, this.dirs.wal);
     for (let i = 0; i < numbers.length; i++) {
       const number = numbers[i] as number;
+      onSegment(numbers[0] as number, numbers[numbers.length - 1] as number, number);
       this.store.segment = number;
       const { size } = scanFile(
         this.files,
@@ -269,7 +269,6 @@ export class Replay {
       if (size >= 0) this.segments.set(number, size);
       this.nextSegment = number + 1;
       this.report.walSegments++;
-      onProgress(i + 1, numbers.length);
     }
     this.store.segment = this.nextSegment;
     // Samples of a series that is lost must not become another series' samples at the next start.
