@@ -4,8 +4,8 @@
  *     {"metric":{"__name__":"up","job":"x"},"values":[1,1.5],"timestamps":[1549891472010,1549891487724]}
  *
  * Timestamps are milliseconds. NaN is null and infinities are "Infinity" and "-Infinity", since JSON has none; staleness markers
- * stay out. A series with native histograms has a line of its own with "histograms" (objects) in place of "values". A line holds a bounded
- * number of samples, so a series may have several.
+ * stay out. A series with native histograms has lines of their own with "histograms" (ingest/json-lines/histogram.ts) in place of "values".
+ * A line holds a bounded number of samples, so a series may have several.
  */
 
 import type { RawSeries } from '../../contracts/leaf-source.ts';
@@ -23,6 +23,8 @@ import { TIME_MAX_MS, TIME_MIN_MS } from './params.ts';
 
 /** Bounds what an importer must hold: about 250 KB of text. */
 const LINE_SAMPLES_MAX = 10_000;
+/** A line of histograms ends behind this. */
+const LINE_HISTOGRAM_BYTES = 256 * 1024;
 
 export async function exportSeries(c: HandlerContext): Promise<QueryResponse> {
   const selectors = c.params.all('match[]');
@@ -98,13 +100,27 @@ function writeFloatLines(w: ByteWriter, series: RawSeries): void {
 }
 
 function writeHistogramLines(w: ByteWriter, series: RawSeries): void {
-  for (let from = 0; from < series.histograms.length; from += LINE_SAMPLES_MAX) {
+  const { histograms, histogramTimestamps } = series;
+  for (let from = 0; from < histograms.length; ) {
     w.latin1('{"metric":');
     writeLabels(w, series.labels);
-    // Whatever JSON cannot say of a float inside becomes null; none of it is in a valid histogram but a NaN sum.
-    w.utf8(`,"histograms":${JSON.stringify(series.histograms.slice(from, from + LINE_SAMPLES_MAX))}`);
-    w.latin1(`,"timestamps":[${series.histogramTimestamps.slice(from, from + LINE_SAMPLES_MAX).join(',')}]}\n`);
+    w.latin1(',"histograms":[');
+    let bytes = 0;
+    let to = from;
+    for (; to < histograms.length && bytes < LINE_HISTOGRAM_BYTES; to++) {
+      const text = JSON.stringify(histograms[to], jsonNumber);
+      if (to > from) w.latin1(',');
+      w.latin1(text);
+      bytes += text.length;
+    }
+    w.latin1(`],"timestamps":[${histogramTimestamps.slice(from, to).join(',')}]}\n`);
+    from = to;
   }
+}
+
+/** Numbers that JSON does not have, as texts. */
+function jsonNumber(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
 
 function writeJsonFloat(w: ByteWriter, v: number): void {

@@ -3,17 +3,19 @@
  *
  *     {"metric":{"__name__":"up","job":"a"},"values":[1,null,"Infinity"],"timestamps":[1549891472010,1549891487724,1549891503438]}
  *
- * One series a line; a series may come again in later lines. In `values`, null and "NaN" are NaN, "Infinity", "+Inf",
+ * A line may have native histograms in place of values (histogram.ts). One series a line; a series may come again in later lines. In `values`, null and "NaN" are NaN, "Infinity", "+Inf",
  * "-Infinity" and "-Inf" what they say, and "StaleNaN" is the staleness marker (which only our own export writes).
  *
  * Use as exposition/import.ts: `for (const batch of parser.feed(chunk)) await sink.append(...)`, then over `end()`.
  * Bounded by one line (10 MiB take about 60 ms to parse: not for a thread that answers others) and one batch.
  */
 import type { IdentityHasher, TenantSeed } from '../../lib/identity-hash.ts';
+import type { FloatHistogram } from '../../model/histogram.ts';
 import type { SampleBatch } from '../../model/sample-batch.ts';
 import { BatchBuilder } from '../batch-builder.ts';
 import { LabelSet } from '../label-set.ts';
 import { LineBuffer } from '../line-buffer.ts';
+import { histogramOfJson } from './histogram.ts';
 
 export interface JsonLinesOptions {
   /** Completes the labels of each line (extra labels, say); false drops it. */
@@ -107,7 +109,7 @@ export class JsonLinesParser {
         this.reject(error.message);
       }
       p = lineEnd + 1;
-      if (this.builder.sampleCount >= this.maxBatchSamples) {
+      if (this.builder.sampleCount + this.builder.histogramCount >= this.maxBatchSamples) {
         yield this.builder.finish();
         this.builder.reset();
       }
@@ -126,10 +128,12 @@ export class JsonLinesParser {
     if (this.labels.valueOf('__name__') === '') throw new LineError('"metric" has no __name__');
     const { timestamps, values } = row;
     // All checked before the first goes in: a line is stored whole or not at all.
-    for (let i = 0; i < timestamps.length; i++) {
-      checkTimestamp(timestamps[i], i);
-      checkValue(values[i], i);
+    for (let i = 0; i < timestamps.length; i++) checkTimestamp(timestamps[i], i);
+    if (row.histograms) {
+      this.addHistograms(timestamps as number[], values);
+      return;
     }
+    for (let i = 0; i < timestamps.length; i++) checkValue(values[i], i);
     this.builder.addSeriesSet(this.labels);
     for (let i = 0; i < timestamps.length; i++) {
       const value = values[i];
@@ -138,6 +142,19 @@ export class JsonLinesParser {
       else this.builder.addSample(timestamps[i] as number, SPECIAL.get(value as string | null) as number);
     }
     this.counts.added += timestamps.length;
+  }
+
+  private addHistograms(timestamps: readonly number[], values: readonly unknown[]): void {
+    const histograms = values.map((value, i): FloatHistogram => {
+      const histogram = histogramOfJson(value);
+      if (typeof histogram === 'string') throw new LineError(`histogram ${i}: ${histogram}`);
+      return histogram;
+    });
+    this.builder.addSeriesSet(this.labels);
+    histograms.forEach((histogram, i) => {
+      this.builder.addHistogram(timestamps[i] as number, histogram);
+    });
+    this.counts.added += histograms.length;
   }
 
   private readLabels(metric: Record<string, unknown>): void {
@@ -174,7 +191,9 @@ const SPECIAL = new Map<string | null, number>([
 
 interface Row {
   metric: Record<string, unknown>;
+  /** Or the histograms. */
   values: unknown[];
+  histograms: boolean;
   timestamps: unknown[];
 }
 
@@ -194,16 +213,24 @@ function parseRow(text: string): Row {
     throw new LineError(`it is not JSON: ${(error as Error).message}`);
   }
   if (typeof row !== 'object' || row === null) throw new LineError('it is not an object');
-  const { metric, values, timestamps } = row as Partial<Row>;
+  const { metric, histograms, timestamps } = row as Record<string, unknown>;
+  if (histograms !== undefined && (row as Partial<Row>).values !== undefined) {
+    throw new LineError('"values" and "histograms" do not stand in one line');
+  }
+  const values = histograms ?? (row as Partial<Row>).values;
   if (typeof metric !== 'object' || metric === null || Array.isArray(metric)) {
     throw new LineError('"metric" is not an object');
   }
-  if (!Array.isArray(values)) throw new LineError('"values" is not an array');
+  if (!Array.isArray(values)) {
+    throw new LineError(`"${histograms === undefined ? 'values' : 'histograms'}" is not an array`);
+  }
   if (!Array.isArray(timestamps)) throw new LineError('"timestamps" is not an array');
   if (values.length !== timestamps.length) {
-    throw new LineError(`${values.length} values do not fit ${timestamps.length} timestamps`);
+    throw new LineError(
+      `${values.length} ${histograms === undefined ? 'values' : 'histograms'} do not fit ${timestamps.length} timestamps`,
+    );
   }
-  return { metric, values, timestamps };
+  return { metric: metric as Row['metric'], values, histograms: histograms !== undefined, timestamps };
 }
 
 function checkTimestamp(t: unknown, i: number): void {

@@ -135,6 +135,73 @@ test('a bad line is named, and left out if the caller says so', () => {
   }
 });
 
+const HISTOGRAM = {
+  schema: 3,
+  zeroThreshold: 0.001,
+  zeroCount: 1,
+  count: 8,
+  sum: 0.7,
+  positiveSpans: [-6, 2, 3, 1],
+  positiveBuckets: [1, 2, 3],
+  negativeSpans: [0, 1],
+  negativeBuckets: [1],
+  customValues: [],
+  counterResetHint: 0,
+  integer: true,
+};
+
+function histogramLine(more: Record<string, unknown>, timestamps: number[] = [5]): string {
+  return JSON.stringify({ metric: { __name__: 'h' }, histograms: [{ ...HISTOGRAM, ...more }], timestamps });
+}
+
+function histogramsOf(line: string): unknown[] {
+  const parser = new JsonLinesParser(hasher, seed);
+  return [...parser.feed(Buffer.from(`${line}\n`)), ...parser.end()].flatMap(b => b.histograms ?? []);
+}
+
+test('native histograms: what was given is taken, what is left out is empty', () => {
+  const nan = { ...HISTOGRAM, integer: false, count: 9.5, sum: Number.NaN, counterResetHint: 3 };
+  const custom = {
+    ...HISTOGRAM,
+    schema: -53,
+    zeroThreshold: 0,
+    zeroCount: 0,
+    count: 6,
+    customValues: [1, 2, 3, 4, 5, 6],
+  };
+  const nhcb = { ...custom, positiveSpans: [0, 3], negativeSpans: [], negativeBuckets: [] };
+  for (const histogram of [HISTOGRAM, nan, nhcb]) {
+    const line = histogramLine({ ...histogram, sum: Number.isNaN(histogram.sum) ? 'NaN' : histogram.sum });
+    assert.deepEqual(histogramsOf(line), [{ series: 0, timestampMs: 5, startTimestampMs: 0, histogram }]);
+  }
+  const [short] = histogramsOf('{"metric":{"__name__":"h"},"histograms":[{}],"timestamps":[7]}') as {
+    histogram: { count: number; positiveSpans: number[]; integer: boolean };
+  }[];
+  assert.deepEqual([short?.histogram.count, short?.histogram.positiveSpans, short?.histogram.integer], [0, [], false]);
+});
+
+test('a histogram that is none is refused with what is wrong', () => {
+  const bad: [string, RegExp][] = [
+    [histogramLine({ schema: 9 }), /line 1: histogram 0: schema 9/],
+    [histogramLine({ schema: 0.5 }), /schema 0.5/],
+    [histogramLine({ count: 9 }), /7 observations|8 observations/],
+    [histogramLine({ positiveSpans: [0, 2] }), /positive spans cover 2 buckets, but 3/],
+    [histogramLine({ positiveSpans: [0, 3, 1] }), /a span has no length/],
+    [histogramLine({ positiveSpans: [0, 4, 1, -1] }), /whole numbers/],
+    [histogramLine({ zeroCount: 0.5, integer: true }), /not whole/],
+    [histogramLine({ counterResetHint: 4 }), /hint 4/],
+    [histogramLine({ negativeBuckets: ['x'] }), /"negativeBuckets" holds/],
+    [histogramLine({ customValues: 7 }), /"customValues" is not a list/],
+    [histogramLine({ integer: 1 }), /"integer"/],
+    [histogramLine({ buckets: [] }), /unknown key "buckets"/],
+    [histogramLine({}, [1, 2]), /1 histograms do not fit 2 timestamps/],
+    ['{"metric":{"__name__":"h"},"histograms":[3],"timestamps":[1]}', /histogram 0: it is not an object/],
+    ['{"metric":{"__name__":"h"},"histograms":{},"timestamps":[1]}', /"histograms" is not an array/],
+    ['{"metric":{"__name__":"h"},"histograms":[],"values":[],"timestamps":[]}', /do not stand in one line/],
+  ];
+  for (const [line, message] of bad) assert.throws(() => histogramsOf(line), message);
+});
+
 test('damaged lines throw JsonLinesErrors and nothing else (seed 4)', () => {
   let a = 4;
   const next = (): number => {
@@ -145,7 +212,7 @@ test('damaged lines throw JsonLinesErrors and nothing else (seed 4)', () => {
     '{"metric":{"__name__":"up","job":"a\\u00e9"},"values":[1,null,"Infinity",2e3],"timestamps":[1,2,3,4]}\n';
   let accepted = 0;
   for (let i = 0; i < 5000; i++) {
-    const bytes = Buffer.from(line);
+    const bytes = Buffer.from(i % 2 === 0 ? line : `${histogramLine({})}\n`);
     for (let n = i % 3; n >= 0; n--) bytes[Math.floor(next() * bytes.length)] = Math.floor(next() * 256);
     try {
       decode(bytes);

@@ -19,7 +19,7 @@ import { HistogramWork } from '../../model/histogram-math.ts';
 const MAX_ENTRIES = 1 << 16;
 /** Schemas up to MAX_SCHEMA are understood; those above MAX_KEPT_SCHEMA are brought down to it. */
 const MAX_SCHEMA = 52;
-const MAX_KEPT_SCHEMA = 8;
+export const MAX_KEPT_SCHEMA = 8;
 const HINTS: readonly CounterResetHint[] = [HINT_UNKNOWN, HINT_COUNTER_RESET, HINT_NOT_COUNTER_RESET, HINT_GAUGE];
 
 /** What is read from one Histogram message. */
