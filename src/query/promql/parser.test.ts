@@ -45,6 +45,29 @@ test('a range keeps modifiers on its selector', () => {
   assert.deepEqual([extended, atBound, offsetMs], ['smoothed', 'end', 60_000]);
 });
 
+test('modifiers stand behind the range, never before it', () => {
+  const refused: [query: string, message: string][] = [
+    ['x @ 5[5m]', '1:6: parse error: no @ modifiers allowed before range'],
+    // Prometheus 2.42 lets these two through: its check knows fixed times only.
+    ['x @ end()[5m]', '1:10: parse error: no @ modifiers allowed before range'],
+    ['rate(x @ start()[5m])', '1:17: parse error: no @ modifiers allowed before range'],
+    ['x offset 5m[5m]', '1:12: parse error: no offset modifiers allowed before range'],
+    ['x @ end() offset 5m[5m]', '1:20: parse error: no offset modifiers allowed before range'],
+    ['(x @ end())[5m]', '1:12: parse error: ranges only allowed for vector selectors'],
+    ['x[5m] @ end() @ start()', '1:1: parse error: @ <timestamp> may not be set multiple times'],
+  ];
+  for (const [query, message] of refused) {
+    assert.throws(
+      () => parseExpr(query),
+      (error: Error) => error.message === message,
+      query,
+    );
+  }
+  // A subquery is over any instant vector, modifiers included.
+  for (const query of ['x[5m] @ end()', 'x[5m] offset 1m @ start()', 'x @ end()[5m:1m]', 'x offset 1m [5m:] @ 7'])
+    parseExpr(query);
+});
+
 test('computed durations stand in the Expr fields', () => {
   const expr = parse('up[1h:step()*2] offset (5m)');
   assert.equal(expr.kind, 'subquery');
