@@ -7,7 +7,7 @@
  */
 import path from 'node:path';
 import { type Files, readAll, writeAll } from './files.ts';
-import { checkFileHeader, FILE_HEADER_BYTES, FrameReader } from './frame.ts';
+import { FILE_HEADER_BYTES, FrameReader } from './frame.ts';
 import { CorruptRecordError } from './varint.ts';
 
 export interface Damage {
@@ -209,46 +209,4 @@ function quarantineName(files: Files, dir: string, file: string): string {
     const name = `${base}.${n}`;
     if (!taken.has(name)) return path.join(dir, name);
   }
-}
-
-/** For tools: whether a file's header and frames are sound, without changing anything. */
-export function verifyFile(
-  files: Files,
-  file: string,
-  magic: string,
-  onFrame: (reader: FrameReader) => void,
-): { frames: number; problems: string[] } {
-  const fd = files.open(file, 'read');
-  const problems: string[] = [];
-  let frames = 0;
-  try {
-    const reader = new FrameReader(files, fd);
-    const header = new Uint8Array(FILE_HEADER_BYTES);
-    const problem = checkFileHeader(header, readAll(files, fd, header, 0, header.length, 0), magic);
-    if (problem !== '') return { frames, problems: [problem] };
-    for (;;) {
-      if (reader.next()) {
-        frames++;
-        try {
-          onFrame(reader);
-        } catch (error) {
-          if (!(error instanceof CorruptRecordError)) throw error;
-          problems.push(`record at byte ${reader.offset}: ${error.message}`);
-        }
-        continue;
-      }
-      if (reader.position >= reader.size) break;
-      const bad = reader.position;
-      const more = reader.resync();
-      problems.push(
-        more
-          ? `bytes ${bad} to ${reader.position} are damaged`
-          : `bytes ${bad} to ${reader.size}, the end, are incomplete or damaged`,
-      );
-      if (!more) break;
-    }
-  } finally {
-    files.close(fd);
-  }
-  return { frames, problems };
 }
