@@ -34,7 +34,9 @@ export class HostPart {
   apply(settings: Config['host']): void {
     if (isDeepStrictEqual(settings, this.settings)) return;
     this.settings = settings;
-    this.stop();
+    // What the next one still has goes on with its first round, after the markers.
+    void this.collector?.end();
+    this.collector = null;
     if (!settings.enabled) return;
     if (process.platform !== 'linux') {
       this.options.log.warn('the host collector reads Linux; it is off on this system');
@@ -50,6 +52,7 @@ export class HostPart {
     this.collector.start();
   }
 
+  /** For the end of the process: its series go on with the next start. */
   stop(): void {
     this.collector?.stop();
     this.collector = null;

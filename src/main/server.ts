@@ -223,10 +223,11 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   stops.push(() => self.stop());
 
   const host = new HostPart({ sink: engine.sink, hasher, clock, log: log.child({ part: 'host' }), metrics });
-  host.apply(config.host);
+  // A reload may have come while the engine was opening.
+  host.apply(reloader.current.config.host);
   stops.push(() => host.stop());
 
-  scraper.apply(loaded.prometheus.scrapeConfigs);
+  scraper.apply(reloader.current.prometheus.scrapeConfigs);
   stops.push(() => scraper.stop());
 
   reloader.onChange(next => {

@@ -192,6 +192,25 @@ test('what goes away gets a staleness marker, once', async t => {
   assert.equal(sink.samples.filter(sample => sample.timestampMs === 3000 && sample.stale).length, 0);
 });
 
+test('a collector that ends leaves a staleness marker in each of its series, also behind a round under way', async t => {
+  const { collector, sink, clock } = rig(t);
+  await collector.round(clock.now());
+  const before = sink.lines().filter(line => !line.endsWith('STALE'));
+  assert.ok(before.length > 50);
+  sink.clear();
+  await clock.advance(1000);
+  const late = collector.round(clock.now() - 500);
+  const ended = collector.end();
+  await Promise.all([late, ended]);
+  const markers = sink.samples.filter(s => s.stale);
+  const values = sink.samples.filter(s => !s.stale);
+  assert.deepEqual(markers.map(s => s.labels.join()).sort(), values.map(s => s.labels.join()).sort());
+  assert.ok(markers.every(s => s.timestampMs === clock.now()));
+  sink.clear();
+  await clock.advance(60_000);
+  assert.deepEqual(sink.samples, []);
+});
+
 test('a part that fails costs its own series, is counted and comes back', async t => {
   const { root, sink, metrics, collector } = rig(t);
   await collector.round(1000);

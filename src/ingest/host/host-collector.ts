@@ -69,7 +69,8 @@ export class HostCollector {
   private timer: Timer | null = null;
   private rounds = 0;
   private described = 0;
-  private busy = false;
+  /** The round under way. */
+  private running: Promise<void> | null = null;
   private sinkFailing = false;
 
   constructor(options: HostCollectorOptions) {
@@ -106,22 +107,40 @@ export class HostCollector {
     this.timer = null;
   }
 
+  /** Stops for good: every series ends with a staleness marker, at once, so that nothing is taken for its present value. */
+  async end(): Promise<void> {
+    this.stop();
+    const timestampMs = Math.round(this.options.clock.now());
+    while (this.running !== null) await this.running;
+    await this.store(async () => {
+      this.writer.begin(timestampMs);
+      this.writer.endMissing();
+    });
+  }
+
   /** Collects and appends once; never rejects. */
   async round(timestampMs: number): Promise<void> {
     // The builder's memory is the store's until the append settles.
-    if (this.busy) return;
-    this.busy = true;
-    try {
-      await this.collect(timestampMs);
-      await this.options.sink.append(this.options.tenant, this.builder.finish());
-      this.sinkFailing = false;
-    } catch (error) {
-      this.appendFailures.inc();
-      if (!this.sinkFailing) this.options.log.warn({ error: errorText(error) }, 'host metrics cannot be stored');
-      this.sinkFailing = true;
-    } finally {
-      this.busy = false;
-    }
+    if (this.running !== null) return;
+    await this.store(() => this.collect(timestampMs));
+  }
+
+  private async store(fill: () => Promise<void>): Promise<void> {
+    const work = async (): Promise<void> => {
+      try {
+        await fill();
+        await this.options.sink.append(this.options.tenant, this.builder.finish());
+        this.sinkFailing = false;
+      } catch (error) {
+        this.appendFailures.inc();
+        if (!this.sinkFailing) this.options.log.warn({ error: errorText(error) }, 'host metrics cannot be stored');
+        this.sinkFailing = true;
+      } finally {
+        this.running = null;
+      }
+    };
+    this.running = work();
+    await this.running;
   }
 
   private async collect(timestampMs: number): Promise<void> {
