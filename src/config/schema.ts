@@ -205,4 +205,4 @@ export const configSchema = z.strictObject({
 export type Config = z.output<typeof configSchema>;
 
 /** Sections that take effect on a reload; all others need a restart. */
-export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self'];
+export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self', 'log'];

@@ -23,11 +23,17 @@ export interface Logger {
   child(fields: Record<string, unknown>): Logger;
 }
 
+/** A logger whose level, and that of all its children, can be changed. */
+export interface LevelLogger extends Logger {
+  setLevel(level: LogLevel): void;
+}
+
 const SECRET_FIELDS = ['password', 'secret', 'token', 'authorization', 'cookie', 'credentials', 'bearer_token'];
 
-export function createLogger(options: { level: LogLevel; destination?: DestinationStream }): Logger {
+export function createLogger(options: { level: LogLevel; destination?: DestinationStream }): LevelLogger {
   const settings = {
-    level: options.level,
+    // Pino's children keep the level they were made with: what is written is decided here.
+    level: 'trace',
     // pid and hostname on each line say nothing to a reader of one process' log.
     base: {},
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
@@ -35,7 +41,31 @@ export function createLogger(options: { level: LogLevel; destination?: Destinati
     redact: { paths: SECRET_FIELDS.flatMap(name => [name, `*.${name}`]), censor: '<secret>' },
   };
   // Synchronous: the lines before an exit or a crash are the ones that matter.
-  return pino(settings, options.destination ?? pino.destination({ fd: 1, sync: true })) as unknown as Logger;
+  const root = pino(settings, options.destination ?? pino.destination({ fd: 1, sync: true })) as unknown as Logger;
+  const gate = { least: LOG_LEVELS.indexOf(options.level) };
+  const setLevel = (level: LogLevel): void => {
+    gate.least = LOG_LEVELS.indexOf(level);
+  };
+  return { ...gated(root, gate), setLevel };
+}
+
+/** Lets through what is at or above the level that the gate has at the time. */
+function gated(to: Logger, gate: { least: number }): Logger {
+  const method = (level: LogLevel): LogMethod => {
+    const rank = LOG_LEVELS.indexOf(level);
+    return (fields, message) => {
+      if (rank >= gate.least) to[level](fields, message);
+    };
+  };
+  return {
+    trace: method('trace'),
+    debug: method('debug'),
+    info: method('info'),
+    warn: method('warn'),
+    error: method('error'),
+    fatal: method('fatal'),
+    child: fields => gated(to.child(fields), gate),
+  };
 }
 
 /** For tests and for parts that run where nobody listens. */

@@ -93,6 +93,9 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
     },
     tsdb: admin.tsdb,
     threads: threads.length,
+    setLogLevel: level => {
+      for (const { rpc } of threads) void rpc.call<void>('logLevel', level);
+    },
     corruptions: () => damaged.reduce((sum, n) => sum + n, 0),
     close,
   };

@@ -7,6 +7,7 @@ import type { ReplayStatus, TsdbAdmin } from '../contracts/admin.ts';
 import type { IngestResponse, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryResponse, QueryService } from '../contracts/query-service.ts';
 import { type AppendResult, type SampleSink, ShuttingDownError } from '../contracts/sample-sink.ts';
+import type { LogLevel } from '../lib/log.ts';
 import type { Engine } from './ports.ts';
 import type { ReplayProgress } from './replay-progress.ts';
 
@@ -70,6 +71,10 @@ export class LateEngine {
 
   corruptions(): number {
     return this.engine?.corruptions() ?? 0;
+  }
+
+  setLogLevel(level: LogLevel): void {
+    this.engine?.setLogLevel(level);
   }
 
   attach(engine: Engine): void {

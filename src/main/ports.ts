@@ -44,6 +44,8 @@ export interface Engine {
   threads: number;
   /** Corrupt segments and blocks found since the start. */
   corruptions(): number;
+  /** Of the engine's own threads. */
+  setLogLevel(level: LogLevel): void;
   /**
    * Stops accepting (ShuttingDownError from then on), finishes what runs, brings everything acknowledged to disk, ends the
    * workers. Called once.

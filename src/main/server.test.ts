@@ -140,11 +140,14 @@ test('a changed file is taken at once, a bad one leaves the old running and says
     engine.sink.lines().some(line => line.startsWith('a{')),
   );
 
-  writeFileSync(join(dir, 'sightline.yaml'), `${jobs('2s')}data_dir: elsewhere\n`);
+  assert.equal(engine.logLevel, 'info');
+  writeFileSync(join(dir, 'sightline.yaml'), `${jobs('2s')}data_dir: elsewhere\nlog: {level: warn}\n`);
   await until('the new configuration', async () =>
     (await text(`${server.url}/metrics`)).includes('sightline_config_last_reload_successful 1'),
   );
   assert.equal(server.reloader.current.prometheus.scrapeConfigs[0]?.scrapeIntervalMs, 2000);
+  assert.equal(engine.logLevel, 'warn');
+  assert.deepEqual(server.reloader.status().needsRestart, []);
   assert.match(await text(`${server.url}/-/reload`, { method: 'POST' }), /^200 /);
 });
 

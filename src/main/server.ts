@@ -128,7 +128,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     );
   }
   const logLevel = config.log.level as LogLevel;
-  const log = parts.log ?? createLogger({ level: logLevel });
+  const ownLog = createLogger({ level: logLevel });
+  const log = parts.log ?? ownLog;
   if (options.strangers.length > 0)
     log.warn({ variables: options.strangers }, 'environment variables that mean nothing here');
 
@@ -230,10 +231,16 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   scraper.apply(reloader.current.prometheus.scrapeConfigs);
   stops.push(() => scraper.stop());
 
+  const setLogLevel = (level: LogLevel): void => {
+    ownLog.setLevel(level);
+    engine.setLogLevel(level);
+  };
+  setLogLevel(reloader.current.config.log.level as LogLevel);
   reloader.onChange(next => {
     scraper.apply(next.prometheus.scrapeConfigs);
     host.apply(next.config.host);
     self.setInterval(next.config.self.interval);
+    setLogLevel(next.config.log.level as LogLevel);
   });
   reloader.watch();
   stops.push(() => reloader.stop());

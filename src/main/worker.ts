@@ -34,7 +34,8 @@ if (parentPort === null) throw new Error('BUG: main/worker.ts runs only as a wor
 await run(parentPort, workerData as WorkerData);
 
 async function run(main: MessagePort, data: WorkerData): Promise<void> {
-  const log = createLogger({ level: data.logLevel }).child({ part: 'shard', shard: data.index });
+  const root = createLogger({ level: data.logLevel });
+  const log = root.child({ part: 'shard', shard: data.index });
   let opened: (runtime: ShardRuntime) => void = () => {};
   const runtime = new Promise<ShardRuntime>(resolve => {
     opened = resolve;
@@ -52,7 +53,9 @@ async function run(main: MessagePort, data: WorkerData): Promise<void> {
   // Rejects with what is wrong with the folder; the main thread then ends the start.
   const open = async (): Promise<void> =>
     opened(await ShardRuntime.open({ ...data, replay: new ReplayProgress(data.replayMemory), log }, peers));
-  new RpcPort(main, new Proxy(handlers, { get: (all, method: string) => (method === 'open' ? open : all[method]) }));
+  // These do not wait for the runtime.
+  const early: RpcHandlers = { open, logLevel: level => root.setLevel(level as LogLevel) };
+  new RpcPort(main, new Proxy(handlers, { get: (all, method: string) => early[method] ?? all[method] }));
 }
 
 function mainHandlers(runtime: ShardRuntime): RpcHandlers {

@@ -6,6 +6,8 @@ export class FakeEngine {
   readonly sink = new RecordingSink();
   options: EngineOptions | null = null;
   closed = false;
+  /** As set by a reload. */
+  logLevel = '';
   /** Resolves what `open` waits for: a replay that takes its time. */
   replay: Promise<void> = Promise.resolve();
 
@@ -38,6 +40,9 @@ export class FakeEngine {
       },
       threads: 0,
       corruptions: () => 0,
+      setLogLevel: level => {
+        this.logLevel = level;
+      },
       close: async () => {
         this.closed = true;
       },
