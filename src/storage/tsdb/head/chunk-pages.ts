@@ -11,7 +11,9 @@ import path from 'node:path';
 import { type Files, nodeFiles, readAll } from '../wal/files.ts';
 import { FRAME_HEADER_BYTES, frameBytes, isFrame, sealFrame } from '../wal/frame.ts';
 import { LogFile } from '../wal/log-file.ts';
+import { quarantineName } from '../wal/recovery.ts';
 import { CorruptRecordError } from '../wal/varint.ts';
+import type { Steps } from './background.ts';
 import {
   newChunkRecord,
   OFFSET_SPAN,
@@ -21,6 +23,7 @@ import {
   RECORD_HEADER_MAX,
   readOwnRecord,
 } from './chunk-record.ts';
+import { DamagedPages } from './damaged-pages.ts';
 
 export const CHUNK_MAGIC = 'SLHCHUNK';
 export const REC_PAGE = 16;
@@ -39,6 +42,10 @@ export interface ChunkPagesOptions {
   pageBytes?: number;
   /** Told when a page could not be read back (its samples are then missing from answers). */
   onReadError?: (message: string) => void;
+  /** Given the work that finds a way round a damaged page for chains that lead through it; to be done in later turns. */
+  onDamage?: (steps: Steps) => void;
+  /** Where files with damaged pages go instead of being removed. */
+  quarantineDir?: string;
 }
 
 export interface PageInfo {
@@ -66,6 +73,9 @@ export class ChunkPages {
   private readonly fileBytesMax: number;
   private readonly pageBytes: number;
   private readonly onReadError: (message: string) => void;
+  private readonly onDamage: (steps: Steps) => void;
+  private readonly quarantineDir: string | null;
+  readonly damage = new DamagedPages();
   private readonly pages = new Map<number, PageInfo>();
   /** Previous records that differ from what the record says, because the page between them was lost. */
   private readonly relinks = new Map<number, number>();
@@ -99,6 +109,8 @@ export class ChunkPages {
     this.scratch = new Uint8Array(this.pageBytes + 64);
     this.fileBytesMax = options.fileBytesMax ?? 64 << 20;
     this.onReadError = options.onReadError ?? (() => {});
+    this.onDamage = options.onDamage ?? (() => {});
+    this.quarantineDir = options.quarantineDir ?? null;
   }
 
   // --- writing ---
@@ -321,8 +333,11 @@ export class ChunkPages {
 
   /** Reads a written page back, checksum and all, into the scratch; null (and told) where that fails. */
   private fetch(page: PageInfo): Uint8Array | null {
+    // Told once.
+    if (this.damage.has(page.number)) return null;
     const size = FRAME_HEADER_BYTES + page.length;
     if (this.scratch.length < size) this.scratch = new Uint8Array(size);
+    let problem = '';
     try {
       let fd = this.readers.get(page.file);
       if (fd === undefined) {
@@ -330,14 +345,24 @@ export class ChunkPages {
         this.readers.set(page.file, fd);
       }
       const n = readAll(this.files, fd, this.scratch, 0, size, page.offset - FRAME_HEADER_BYTES);
-      if (n < size) throw new Error(`only ${n} of ${size} bytes are there`);
-      if (!isFrame(this.scratch, 0, page.length)) throw new Error('its checksum is wrong');
+      if (n < size) problem = `only ${n} of ${size} bytes are there`;
+      else if (!isFrame(this.scratch, 0, page.length)) problem = 'its checksum is wrong';
     } catch (error) {
-      const where = `page ${page.number} of ${filePath(this.dir, page.file)}`;
-      this.onReadError(`cannot read ${where}, its samples are missing from answers: ${(error as Error).message}`);
+      // May pass: it is tried again. Until then its file is not to be thrown away.
+      this.damage.keepFile(page.file);
+      this.readFailed(page, (error as Error).message);
       return null;
     }
-    return this.scratch.subarray(FRAME_HEADER_BYTES, size);
+    if (problem === '') return this.scratch.subarray(FRAME_HEADER_BYTES, size);
+    this.readFailed(page, problem);
+    const steps = this.damage.add(page.number, page.file, this);
+    if (steps !== null) this.onDamage(steps);
+    return null;
+  }
+
+  private readFailed(page: PageInfo, problem: string): void {
+    const where = `page ${page.number} of ${filePath(this.dir, page.file)}`;
+    this.onReadError(`cannot read ${where}, its samples are missing from answers: ${problem}`);
   }
 
   /**
@@ -367,6 +392,14 @@ export class ChunkPages {
     this.cached.delete(page);
     this.cacheBytes -= buffer.length;
     if (buffer.length === this.pageBytes && this.spare.length < 16) this.spare.push(buffer);
+  }
+
+  /** Numbers of the pages below `number`, ascending. */
+  *pagesBelow(number: number): Generator<number, void, void> {
+    for (const other of this.pages.keys()) {
+      if (other >= number) return;
+      yield other;
+    }
   }
 
   // --- life cycle ---
@@ -414,13 +447,14 @@ export class ChunkPages {
   }
 
   /** Drops written pages without a sample from `minT` on, and files without pages, step by step. */
-  *drop(minT: number): Generator<void, void, void> {
+  *drop(minT: number): Steps {
     let seen = 0;
     for (const page of this.pages.values()) {
       if (++seen % PAGES_PER_STEP === 0) yield;
       if (page.maxT >= minT || page.file === 0) continue;
       this.uncache(page);
       this.pages.delete(page.number);
+      this.damage.forget(page.number);
       this.filePages.set(page.file, (this.filePages.get(page.file) as number) - 1);
     }
     for (const [number, count] of this.filePages) {
@@ -435,7 +469,13 @@ export class ChunkPages {
     const fd = this.readers.get(number);
     if (fd !== undefined) this.files.close(fd);
     this.readers.delete(number);
-    this.files.remove(filePath(this.dir, number));
+    const file = filePath(this.dir, number);
+    if (this.quarantineDir !== null && this.damage.takeFile(number)) {
+      this.files.makeDir(this.quarantineDir);
+      this.files.rename(file, quarantineName(this.files, this.quarantineDir, file));
+    } else {
+      this.files.remove(file);
+    }
     this.filePages.delete(number);
     this.fileSizes.delete(number);
   }

@@ -250,7 +250,7 @@ export class FlushGather {
     const chunk = this.chunks++;
     const at = this.arenaLength;
     if (chunk >= this.next.length || at + end - start > arena.length) {
-      throw new Error('BUG: a pass over the chunk pages finds more than the one before');
+      throw new Error('a chunk page that could not be read a moment ago is back: the flush has to begin again');
     }
     for (let i = start, k = at; i < end; i++, k++) arena[k] = bytes[i] as number;
     this.arenaLength = at + end - start;

@@ -316,3 +316,47 @@ test('deletes and collected series survive a restart; flushed samples stay gone'
   head.abandon();
   fs.rmSync(dir, { recursive: true });
 });
+
+test('a page that rots while the head runs takes only its own samples, and its file is set aside when its time comes', async () => {
+  const dir = temporaryDir();
+  const told: string[] = [];
+  // Hardly a page stays in memory.
+  const options = { dir, ...small, chunkCacheBytes: 1500, log: (message: string) => told.push(message) };
+  let head = new Head(options);
+  for (let i = 0; i < 60; i++)
+    head.append('default', batchOf('default', [...rows(A, i * 100, 10), ...rows(B, i * 100, 10)]));
+  const before = all(head);
+  const chunks = path.join(dir, 'chunks');
+  const files = fs.readdirSync(chunks).sort();
+  assert.ok(files.length > 5);
+  const middle = path.join(chunks, files[Math.floor(files.length / 2)] as string);
+  const bytes = fs.readFileSync(middle);
+  bytes[bytes.length - 9] = (bytes[bytes.length - 9] as number) ^ 1;
+  fs.writeFileSync(middle, bytes);
+  all(head);
+  assert.equal(head.stats().damagedPages, 1);
+  for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve));
+  const after = all(head);
+  assert.equal(told.length, 1, told.join('; '));
+  let missing = 0;
+  for (const [key, texts] of before) {
+    const left = after.get(key) as string[];
+    assert.deepEqual(left.slice(0, 20), texts.slice(0, 20), 'the oldest are found');
+    assert.deepEqual(left.slice(-20), texts.slice(-20));
+    assert.ok(left.every(text => texts.includes(text)));
+    missing += texts.length - left.length;
+  }
+  assert.ok(missing > 0 && missing <= 200, `${missing} are missing`);
+  // The next start finds the same.
+  const again = reopened(dir);
+  assert.deepEqual(all(again.head), after);
+  again.done();
+  head.commitFlush(head.beginFlush(1e6));
+  assert.deepEqual(fs.readdirSync(path.join(dir, 'quarantine')), [`${path.basename(middle)}.1`]);
+  assert.deepEqual(fs.readFileSync(path.join(dir, 'quarantine', `${path.basename(middle)}.1`)), bytes);
+  head.abandon();
+  head = new Head(options);
+  assert.equal(all(head).size, 0);
+  head.abandon();
+  fs.rmSync(dir, { recursive: true });
+});

@@ -18,9 +18,10 @@ import { type Files, nodeFiles } from '../wal/files.ts';
 import { LogFile } from '../wal/log-file.ts';
 import { type SyncPolicy, Wal } from '../wal/wal.ts';
 import { type AppendCounts, Appender } from './appender.ts';
+import { Background } from './background.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
 import { HeadFlush } from './flush.ts';
-import { Forgetting } from './forget.ts';
+import { forget } from './forget.ts';
 import { bury, Limbo, Sweeper, staleRefs } from './gc.ts';
 import { Pins } from './pins.ts';
 import { HeadReader, HeadSet } from './reader.ts';
@@ -71,6 +72,8 @@ export interface HeadStats {
   walSegments: number;
   chunkFileBytes: number;
   chunkPages: number;
+  /** Pages found damaged since the start: their samples are missing from answers. */
+  damagedPages: number;
   seriesLogBytes: number;
   /** Memory by kind, own accounting, bytes. */
   memory: { series: number; labels: number; chunks: number; outOfOrder: number; histograms: number };
@@ -95,7 +98,7 @@ export class Head implements Part {
   private readonly sweeper: Sweeper;
   private readonly appender: Appender;
   private readonly upkeep: Upkeep;
-  private readonly forgetting: Forgetting;
+  private readonly background: Background;
   private readonly sync: SyncPolicy;
   private readonly oooRowsMax: number;
   private readonly flushArenaBytes: number;
@@ -111,12 +114,15 @@ export class Head implements Part {
     this.log = options.log ?? (() => {});
     this.dirs = headDirs(options.dir);
     for (const dir of [this.dirs.root, this.dirs.wal, this.dirs.chunks]) this.files.makeDir(dir);
+    this.background = new Background(this.log);
     this.store = new HeadStore(this.dirs.chunks, {
       files: this.files,
+      quarantineDir: this.dirs.quarantine,
       cacheBytesMax: options.chunkCacheBytes,
       pageBytes: options.pageBytes,
       fileBytesMax: options.chunkFileBytesMax,
       onReadError: this.log,
+      onDamage: steps => this.background.add(steps, () => {}, false),
     });
     this.reader = new HeadReader(this.store, this.log);
     const replay = new Replay(this.store, this.files, this.dirs);
@@ -149,11 +155,6 @@ export class Head implements Part {
         log: this.log,
       },
       options,
-    );
-    this.forgetting = new Forgetting(
-      this.store,
-      () => this.upkeep.truncateSoon(),
-      error => this.log(`cannot forget all that was flushed: ${(error as Error).message}`),
     );
   }
 
@@ -353,7 +354,9 @@ export class Head implements Part {
       for (const w of windows) if ((w + 1) * WINDOW_MS <= floorT) windows.delete(w);
     }
     this.beginFiles();
-    this.pins.after(() => this.forgetting.add(floorT, oooFloor));
+    this.pins.after(() => {
+      this.background.add(forget(store, floorT, oooFloor), () => this.upkeep.truncateSoon(), true);
+    });
     this.seriesLog.addFlushed(floorT, oooFloor);
     this.commitSeriesLog();
     this.upkeep.truncateSoon();
@@ -410,6 +413,7 @@ export class Head implements Part {
       walSegments: this.wal.segments,
       chunkFileBytes: store.chunks.diskBytes,
       chunkPages: store.chunks.pageCount,
+      damagedPages: store.chunks.damage.count,
       seriesLogBytes: this.seriesLog.bytes,
       memory: {
         series: store.table.bytes,
@@ -427,7 +431,7 @@ export class Head implements Part {
   async close(): Promise<void> {
     if (this.closed) return;
     await this.upkeep.stop();
-    await this.forgetting.stop();
+    await this.background.stop();
     this.closed = true;
     try {
       this.seriesLog.recover();
@@ -445,7 +449,7 @@ export class Head implements Part {
   abandon(): void {
     this.closed = true;
     this.upkeep.halt();
-    this.forgetting.halt();
+    this.background.halt();
     this.seriesLog.close();
     this.wal.close();
     this.store.chunks.close();

@@ -106,7 +106,11 @@ export class HeadReader {
     const { chunks } = this.store;
     const { letGo } = chunks;
     let n = 0;
-    for (let address = page.chain[slot] as number; address !== 0 && chunks.open(address); ) {
+    for (let address = page.chain[slot] as number; address !== 0; ) {
+      if (!chunks.open(address)) {
+        address = chunks.damage.detour(address, ref);
+        continue;
+      }
       const { minT: first, maxT: last, previous } = chunks.record;
       if (last < minT) break;
       if (first <= maxT) {

@@ -201,7 +201,8 @@ function copyGood(files: Files, from: number, to: number, bad: number): number {
   return lost;
 }
 
-function quarantineName(files: Files, dir: string, file: string): string {
+/** A name in the quarantine that is not taken. */
+export function quarantineName(files: Files, dir: string, file: string): string {
   files.makeDir(dir);
   const taken = new Set(files.list(dir));
   const base = path.basename(file);
