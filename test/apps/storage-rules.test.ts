@@ -119,7 +119,7 @@ class Writer {
     this.write(shard, Math.max(START, nowMs - back) + 7, 5, HOUR_MS / 2, nowMs);
   }
 
-  private write(shard: TsdbShard, fromMs: number, count: number, stepMs: number, nowMs: number): void {
+  write(shard: TsdbShard, fromMs: number, count: number, stepMs: number, nowMs: number): void {
     const builder = new BatchBuilder(hasher, hasher.tenantSeed('t'));
     builder.reset();
     for (const name of this.names) {
@@ -236,6 +236,46 @@ test('rules that come later apply to what is stored: blocks are split, and what 
   assert.deepEqual(merged.get('audit')?.slice(0, 1), [START]);
   assert.ok((merged.get('plain')?.[0] as number) < START + 60_000);
   assert.ok(shard.blocks.bytes < flushed);
+});
+
+test('samples that come when their neighbours have become a level: nothing else of that time goes, or is hidden', async t => {
+  const dir = temporaryDir();
+  const clock = new ManualClock(START);
+  const shard = await openShard(dir, clock, []);
+  t.after(() => shard.close());
+  const names = ['a', 'b'];
+  const writer = new Writer(names);
+  for (let part = 0; part < 56; part++) {
+    writer.hours(shard, clock.now(), 6, clock.now() + 6 * HOUR_MS);
+    await clock.advance(6 * HOUR_MS);
+    await shard.upkeep.round();
+  }
+  const counts = async (stepMs: number): Promise<number[]> => {
+    const all = await readAll(shard, stepMs);
+    return names.map(name => (all.get(name) ?? []).filter(at => at < START + 3 * DAY_MS).length);
+  };
+  assert.deepEqual(await counts(60_000), [4320, 4320]);
+  assert.deepEqual(await counts(15_000), [4320, 4320]);
+  // Enough for a level of their own, then too few.
+  for (const [count, hour] of [
+    [9000, 30],
+    [5, 10],
+  ] as const) {
+    new Writer(['a']).write(shard, START + hour * HOUR_MS + 7, count, 1000, clock.now());
+    await shard.upkeep.flushAll();
+    await clock.advance(HOUR_MS);
+    await shard.upkeep.round();
+    const [coarse = 0, coarseB] = await counts(60_000);
+    const [fine = 0, fineB] = await counts(15_000);
+    assert.deepEqual([coarseB, fineB], [4320, 4320], `${count}`);
+    assert.ok(coarse >= 4320 - 5, `${count}: ${coarse}`);
+    // The cells of 2 h that have late samples of the series show those.
+    assert.ok(fine >= 4320 - (count === 5 ? 5 : 4) * 120 && fine !== 4320, `${count}: ${fine}`);
+  }
+  await clock.advance(2 * DAY_MS);
+  await shard.upkeep.round();
+  const [, level] = await counts(60_000);
+  assert.equal(level, 4320);
 });
 
 test('a whole process: what a rule lets expire is gone from answers and files, its neighbours stay', async t => {

@@ -3,7 +3,8 @@
  * storage.rules one series keeps its raw samples for years while its neighbours have only points of an hour left.
  *
  * The order of preference is that of choose.ts; but a block stands aside for a better one only in those of its series that the
- * better one has. Costs a look into the index of every block of the range, so it is for folders that have known rules.
+ * better one has. Costs a look into the index of every block of the range, so it is for folders that have known rules, and for
+ * samples that came when the others of their time had gone.
  */
 import type { SampleBuffer } from '../../contracts/sample-source.ts';
 import type { Labels } from '../../model/labels.ts';
@@ -26,6 +27,15 @@ interface Better {
 export interface ReadBySeries<B> {
   block: B;
   read: PartRead;
+}
+
+/** Whether a finer block that is past its time stands beside a coarser one: what it has came late, its neighbours have gone. */
+export function hasStragglers<B extends Extent>(blocks: readonly B[], pastItsTime: (block: B) => boolean): boolean {
+  const coarser = blocks.filter(b => b.resolutionMs > 0);
+  if (coarser.length === 0) return false;
+  return blocks.some(
+    b => coarser.some(c => c.resolutionMs > b.resolutionMs && c.minT <= b.maxT && c.maxT >= b.minT) && pastItsTime(b),
+  );
 }
 
 /** What to read of which block within [minT, maxT]. Sets with nothing to read are closed here; the others are the caller's. */

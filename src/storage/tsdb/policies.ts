@@ -12,7 +12,7 @@ import type { Matcher } from '../../model/matcher.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { compileMatchers } from './matchers.ts';
 import type { CompiledMatcher, Part } from './part.ts';
-import type { DownsamplePolicy, RetentionPolicy } from './plan.ts';
+import { type DownsamplePolicy, RES_1H, RES_1M, type RetentionPolicy } from './plan.ts';
 
 export interface TenantPolicy {
   retention: RetentionPolicy;
@@ -35,7 +35,7 @@ export const MIXED = -1;
 
 /** What a block has to show to be put into a group. */
 export interface GroupedBlock extends Part {
-  readonly meta: { readonly tenant: string };
+  readonly meta: { readonly tenant: string; readonly resolutionMs: number };
   readonly seriesCount: number;
 }
 
@@ -104,6 +104,13 @@ export class StoragePolicies {
     if (known !== undefined) return known;
     // Tenants are as many as senders like: only rules' scopes are remembered.
     return settled(this.tenants.get(scope) ?? this.defaults);
+  }
+
+  /** How long a block's resolution is kept. ms. */
+  keepMs(block: GroupedBlock): number {
+    const { tenant, resolutionMs } = block.meta;
+    const { rawMs, minuteMs, hourMs } = this.of(this.scope(tenant, this.groupOfBlock(block))).retention;
+    return resolutionMs >= RES_1H ? hourMs : resolutionMs >= RES_1M ? minuteMs : rawMs;
   }
 
   private groupsOf(tenant: TenantId): readonly Group[] {

@@ -52,7 +52,7 @@ export interface SourceParts {
   exemplars: ExemplarIndex;
   metadata: MetadataIndex;
   /** Whether of two blocks of one stretch one may have series that the other lacks (choose-by-series.ts). */
-  unevenLevels: boolean;
+  unevenLevels(blocks: readonly BlockExtent[]): boolean;
   /** Keeps one sample per this interval (dedup.ts); 0 = all. ms. */
   dedupMs: number;
 }
@@ -72,7 +72,8 @@ export class ShardSource implements SampleSource {
     const window = hints.rangeMs > 0 ? hints.rangeMs : Math.max(INSTANT_WINDOW_MS, hints.stepMs);
     const wanted = wantedResolution(hints.stepMs, window);
     const overlapping = blocks.of(tenant).filter(b => b.maxT >= minT && b.minT <= maxT);
-    const bySeries = this.parts.unevenLevels && overlapping.some(b => b.meta.resolutionMs !== RAW);
+    const extents = overlapping.map(extentOf);
+    const bySeries = this.parts.unevenLevels(extents);
     // Head and blocks are pinned in one go: a flush or merge that ends during a pause below changes nothing for this query.
     const headSet = head.select(tenant, matchers, minT, maxT);
     const pins = overlapping.map(pin);
@@ -89,7 +90,7 @@ export class ShardSource implements SampleSource {
     try {
       const slice = new TimeSlice();
       const choose = bySeries ? chooseBySeries : chooseByTime;
-      for (const { block, read } of choose(overlapping.map(extentOf), minT, maxT, wanted, selectIn)) {
+      for (const { block, read } of choose(extents, minT, maxT, wanted, selectIn)) {
         reads.push(read);
         coarsest = Math.max(coarsest, block.resolutionMs);
         if (slice.due()) await slice.pause(signal);
@@ -210,7 +211,7 @@ export class ShardSource implements SampleSource {
 }
 
 /** What chooseBlocks wants to know of a block. */
-interface BlockExtent {
+export interface BlockExtent {
   block: BlockReader;
   minT: number;
   maxT: number;

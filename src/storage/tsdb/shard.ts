@@ -19,12 +19,13 @@ import { BlockCaches } from './block/cache.ts';
 import { tombstonesPathOf } from './block/reader.ts';
 import { BlockStore } from './block-store.ts';
 import type { SharedChangeFeed } from './change-feed.ts';
+import { hasStragglers } from './choose-by-series.ts';
 import { ExemplarStore } from './exemplars/exemplar-store.ts';
 import type { AppendCounts } from './head/appender.ts';
 import { Head } from './head/head.ts';
 import { compileMatchers } from './matchers.ts';
 import { MetadataStore } from './metadata/metadata-store.ts';
-import type { DownsamplePolicy, RetentionPolicy } from './plan.ts';
+import { type DownsamplePolicy, RAW, type RetentionPolicy } from './plan.ts';
 import { type PolicyRule, StoragePolicies, type TenantPolicy } from './policies.ts';
 import { type ShardMetrics, shardMetrics } from './shard-metrics.ts';
 import { ShardSource } from './shard-source.ts';
@@ -85,7 +86,18 @@ export class TsdbShard extends ShardSource {
   ) {
     const { retention, downsample } = options;
     const policies = new StoragePolicies({ retention, downsample }, options.tenants, options.rules);
-    super({ head, blocks, exemplars, metadata, unevenLevels: hasKnownRules(options), dedupMs: options.dedupMs ?? 0 });
+    const rulesKnown = hasKnownRules(options);
+    super({
+      head,
+      blocks,
+      exemplars,
+      metadata,
+      unevenLevels: extents =>
+        rulesKnown
+          ? extents.some(e => e.resolutionMs !== RAW)
+          : hasStragglers(extents, e => options.clock.now() - e.maxT > policies.keepMs(e.block)),
+      dedupMs: options.dedupMs ?? 0,
+    });
     this.options = options;
     this.head = head;
     this.blocks = blocks;

@@ -30,6 +30,7 @@ import {
   planDownsample,
   planMerge,
   planRetention,
+  RAW,
   windowStart,
 } from './plan.ts';
 import { MIXED, type StoragePolicies } from './policies.ts';
@@ -257,10 +258,11 @@ export class Upkeep {
       writeList(this.refusedPath, [...this.refused]);
       return;
     }
-    blocks.replace(
-      before.map(p => p.block),
-      [join(dir, `${meta.ulid}.block`)],
-    );
+    const { rawMs, minuteMs } = this.o.policies.of(job.tenant).retention;
+    // Where some of the finer data has gone already, what came late is all that was read: it joins the level, by a merge.
+    const whole = this.o.clock.now() - start <= (job.fromMs === RAW ? rawMs : minuteMs);
+    const replaced = whole ? before.map(p => p.block) : [];
+    blocks.replace(replaced, [join(dir, `${meta.ulid}.block`)]);
     this.o.expired(tenant);
     log.info({ tenant: job.tenant, resolutionMs: job.toMs, samples: meta.floatSamples }, 'wrote a coarser level');
   }
