@@ -167,7 +167,7 @@ export class ShardModel {
   async reopen(clean: boolean): Promise<void> {
     const shard = this.shard as TsdbShard;
     if (clean) await shard.close();
-    else shard.head.abandon();
+    else crash(shard);
     await this.open();
     await this.check(this.shard as TsdbShard, clean ? 'after a close' : 'after a crash');
   }
@@ -233,9 +233,15 @@ export class ShardModel {
   }
 
   dispose(): void {
-    this.shard?.head.abandon();
+    if (this.shard !== null) crash(this.shard);
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** Block files are only read: closing them changes nothing, and thousands of histories must not use up the descriptors. */
+function crash(shard: TsdbShard): void {
+  shard.head.abandon();
+  shard.blocks.close();
 }
 
 function rowsOf(op: Extract<Op, { kind: 'append' }>): Row[] {

@@ -167,14 +167,21 @@ test('a flush writes the windows that merges would make, where no more is to com
   // One alone meets its neighbours in a merge, unless it is old.
   assert.deepEqual(flushed(142, 144, 144, 144), [[142, 2]]);
   assert.deepEqual(flushed(40, 42, 144, 144), [[0, 72]]);
-  // Samples that are kept for two days leave in pieces of half a day.
-  assert.deepEqual(flushed(72, 144, 144, 144, 48), [
-    [72, 12],
-    [84, 12],
-    [96, 12],
+  // What is old is one piece in a window that is not complete, too.
+  assert.deepEqual(flushed(76, 140, 140, 140), [
+    [72, 36],
     [108, 12],
     [120, 12],
+    [132, 2],
+    [134, 2],
+    [136, 2],
+    [138, 2],
+  ]);
+  // Samples that are kept for two days leave in pieces of half a day.
+  assert.deepEqual(flushed(120, 146, 146, 146, 48), [
+    [120, 12],
     [132, 12],
+    [144, 2],
   ]);
   assert.deepEqual(flushed(120, 126, 144, 144, 0), [
     [120, 2],

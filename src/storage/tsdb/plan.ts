@@ -94,16 +94,13 @@ export interface FlushWindow {
   stays: boolean;
 }
 
-/** Sizes that a flush writes at once instead of leaving them to merges. */
-const JOINED_MS = [72 * HOUR_MS, 12 * HOUR_MS];
-
 /**
  * Where a flush cuts a tenant's samples.
  * @param starts of the 2 h windows that have samples, ascending
  * @param rawKeepMs how long raw samples are kept
  *
- * Windows that would be merged right after are written as one: those that end before the flush does, so that nothing more is
- * to come for them in order, and those of old data.
+ * Windows that would be merged right after are written as one: those of old data, and those that end before the flush does, so
+ * that nothing more is to come for them in order.
  */
 export function flushWindows(
   starts: readonly number[],
@@ -111,29 +108,35 @@ export function flushWindows(
   nowMs: number,
   rawKeepMs = Number.POSITIVE_INFINITY,
 ): FlushWindow[] {
-  const old = nowMs - DAY_MS;
   const windows: FlushWindow[] = [];
   for (let i = 0; i < starts.length; ) {
-    const t = starts[i] as number;
-    let size = 2 * HOUR_MS;
-    let next = i + 1;
-    for (const joined of JOINED_MS) {
-      const end = windowStart(t, joined) + joined;
-      const isOld = end <= old;
-      if (!isOld && (end - 1 > maxT || joined > rawKeepMs / GRAINS)) continue;
-      let behind = i + 1;
-      while (behind < starts.length && (starts[behind] as number) < end) behind++;
-      // One alone will be merged with what has been flushed of its neighbours before.
-      if (behind === i + 1 && !isOld) continue;
-      size = joined;
-      next = behind;
-      break;
-    }
-    const start = windowStart(t, size);
-    windows.push({ start, end: start + size - 1, stays: size > 2 * HOUR_MS });
-    i = next;
+    const window = flushWindow(starts, i, maxT, nowMs, rawKeepMs);
+    windows.push(window);
+    while (i < starts.length && (starts[i] as number) <= window.end) i++;
   }
   return windows;
+}
+
+function flushWindow(
+  starts: readonly number[],
+  i: number,
+  maxT: number,
+  nowMs: number,
+  rawKeepMs: number,
+): FlushWindow {
+  const t = starts[i] as number;
+  const oldEnd = windowStart(nowMs - DAY_MS, 12 * HOUR_MS);
+  for (const size of [72 * HOUR_MS, 12 * HOUR_MS]) {
+    const start = windowStart(t, size);
+    const end = start + size;
+    const complete = end - 1 <= maxT && size <= rawKeepMs / GRAINS;
+    // One alone will be merged with what has been flushed of its neighbours before.
+    if (complete && i + 1 < starts.length && (starts[i + 1] as number) < end)
+      return { start, end: end - 1, stays: true };
+    if (t < oldEnd) return { start, end: Math.min(end, oldEnd) - 1, stays: true };
+  }
+  const start = windowStart(t, 2 * HOUR_MS);
+  return { start, end: start + 2 * HOUR_MS - 1, stays: false };
 }
 
 /** The next merge that is due, smallest windows first; null when nothing is. */
