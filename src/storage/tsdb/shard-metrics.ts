@@ -35,7 +35,7 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
     chunkFiles.set(stats.chunkFileBytes);
     blockCount.set(shard.blocks.all().length);
     blockBytes.set(shard.blocks.bytes);
-    damaged.set(shard.blocks.quarantined.length + shard.head.report.damage.length);
+    damaged.set(shard.blocks.quarantined.length + shard.head.report.damage.length + stats.damagedPages);
   });
   return {
     upkeepFailures: registry.counter('sightline_tsdb_upkeep_failures_total', 'Rounds of upkeep that failed.'),
