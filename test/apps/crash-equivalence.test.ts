@@ -8,3 +8,13 @@ test('random operations and reopenings leave what a Map holds', async t => {
   t.diagnostic(`${compared} samples compared`);
   assert.ok(compared > 5000);
 });
+
+test('the same with rules that keep some series in blocks of their own', async t => {
+  const common = { retention: {}, downsample: {} };
+  const compared = await checkShardModel(77, 30, [
+    { tenant: null, selector: 'm1', matchers: [{ name: '__name__', op: '=', value: 'm1' }], ...common },
+    { tenant: 'acme', selector: '{job=~"j[0]"}', matchers: [{ name: 'job', op: '=~', value: 'j[0]' }], ...common },
+  ]);
+  t.diagnostic(`${compared} samples compared`);
+  assert.ok(compared > 5000);
+});

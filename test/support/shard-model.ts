@@ -21,6 +21,7 @@ import { DEFAULT_FEATURES } from '../../src/query/promql/parser.ts';
 import type { QueryResult } from '../../src/query/promql/result.ts';
 import { changeFeedBytes, SharedChangeFeed } from '../../src/storage/tsdb/change-feed.ts';
 import { batchOf, histogramOf, labels, Model, type Row, textsOf } from '../../src/storage/tsdb/head/fixture.ts';
+import type { PolicyRule } from '../../src/storage/tsdb/policies.ts';
 import { TsdbShard } from '../../src/storage/tsdb/shard.ts';
 import { MemorySource } from './memory-source.ts';
 
@@ -95,6 +96,12 @@ export class ShardModel {
   private snapshots = 0;
   private shard: TsdbShard | null = null;
   compared = 0;
+  private readonly rules: readonly PolicyRule[];
+
+  /** @param rules make groups of series, which upkeep keeps in blocks of their own */
+  constructor(rules: readonly PolicyRule[] = []) {
+    this.rules = rules;
+  }
 
   async open(): Promise<void> {
     this.shard = await this.openAt(join(this.root, 'shard'));
@@ -116,6 +123,7 @@ export class ShardModel {
       walSyncIntervalMs: 100,
       retention: { rawMs: Infinity, minuteMs: Infinity, hourMs: Infinity, maxBytes: 0 },
       downsample: { minuteAfterMs: null, hourAfterMs: null },
+      rules: this.rules,
       blockCacheBytes: 1024 * 1024,
       chunkCacheBytes: 16 * 1024,
     });
@@ -286,11 +294,11 @@ function ordered(map: Map<string, string[]>): [string, string[]][] {
 }
 
 /** `runs` random histories, each ended by a crash. */
-export async function checkShardModel(seed: number, runs: number): Promise<number> {
+export async function checkShardModel(seed: number, runs: number, rules: readonly PolicyRule[] = []): Promise<number> {
   let compared = 0;
   await fc.assert(
     fc.asyncProperty(operations, async ops => {
-      const subject = new ShardModel();
+      const subject = new ShardModel(rules);
       try {
         await subject.open();
         for (const op of ops) await subject.apply(op);
