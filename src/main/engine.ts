@@ -16,6 +16,7 @@ import { changeFeedBytes } from '../storage/tsdb/change-feed.ts';
 import { clusterAdmin } from './cluster-admin.ts';
 import type { Engine, EngineOptions, OpenEngine } from './ports.ts';
 import { queryServiceOver } from './query-link.ts';
+import { ownedBuffer, scrapeStoreOver } from './scrape-link.ts';
 import { shardHandle } from './shard-link.ts';
 import { upload } from './upload-link.ts';
 import type { WorkerData } from './worker.ts';
@@ -79,6 +80,10 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
       ingest: (request, body) => next().call('ingest', { request, body }, { transfer: ownedBuffer(body) }),
       ingestStream: (request, body) => upload(next(), request, body),
     },
+    scrapes: scrapeStoreOver(
+      threads.map(t => t.rpc),
+      error => options.log.error({ error: errorText(error) }, 'a scrape target could not be opened'),
+    ),
     query: {
       handle: (request, signal) =>
         (services[homeOf(request, services.length)] as (typeof services)[number]).handle(request, signal),
@@ -157,10 +162,4 @@ function homeOf(request: QueryRequest, count: number): number {
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x5bd1e995);
   for (let i = 0; i < request.tenant.length; i++) h = Math.imul(h ^ request.tenant.charCodeAt(i), 0x5bd1e995);
   return ((h ^ (h >>> 15)) >>> 0) % count;
-}
-
-/** The buffer to move where the body has one of its own (not a slice of a pool). */
-function ownedBuffer(body: Uint8Array): ArrayBuffer[] {
-  const whole = body.byteOffset === 0 && body.byteLength === body.buffer.byteLength;
-  return whole && body.buffer instanceof ArrayBuffer ? [body.buffer] : [];
 }

@@ -7,6 +7,7 @@ import type { ReplayStatus, TsdbAdmin } from '../contracts/admin.ts';
 import type { IngestResponse, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryResponse, QueryService } from '../contracts/query-service.ts';
 import { type AppendResult, type SampleSink, ShuttingDownError } from '../contracts/sample-sink.ts';
+import type { ScrapeStore } from '../contracts/scrape-store.ts';
 import type { LogLevel } from '../lib/log.ts';
 import type { Engine } from './ports.ts';
 import type { ReplayProgress } from './replay-progress.ts';
@@ -35,6 +36,12 @@ export class LateEngine {
         headers: { 'retry-after': '2' },
         body: `${this.why}\n`,
       },
+  };
+
+  readonly scrapes: ScrapeStore = {
+    open: (id, spec) => this.need().scrapes.open(id, spec),
+    scrape: async (id, result) => this.need().scrapes.scrape(id, result),
+    close: async (id, goneAtMs) => this.need().scrapes.close(id, goneAtMs),
   };
 
   readonly query: QueryService = {

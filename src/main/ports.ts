@@ -8,6 +8,7 @@ import type { TsdbAdmin } from '../contracts/admin.ts';
 import type { IngestService } from '../contracts/ingest-service.ts';
 import type { QueryService } from '../contracts/query-service.ts';
 import type { SampleSink } from '../contracts/sample-sink.ts';
+import type { ScrapeStore } from '../contracts/scrape-store.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
@@ -35,9 +36,11 @@ export interface EngineOptions {
 }
 
 export interface Engine {
-  /** For producers inside: scrapes, this host's collector, own metrics. */
+  /** For producers inside: this host's collector, own metrics. */
   sink: SampleSink;
   ingest: IngestService;
+  /** Reads and stores what scrapes bring. */
+  scrapes: ScrapeStore;
   query: QueryService;
   tsdb: TsdbAdmin;
   /** Threads besides the main one. */

@@ -153,8 +153,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const engine = new LateEngine(replay);
   const status = new ProcessStatus(reloader, engine, options.flags);
   const scraper = new ScrapeManager({
-    sink: engine.sink,
-    hasher,
+    store: engine.scrapes,
     clock,
     log: log.child({ part: 'scrape' }),
     metrics,

@@ -14,7 +14,9 @@ import type { Config } from '../config/schema.ts';
 import type { IngestService } from '../contracts/ingest-service.ts';
 import type { QueryService } from '../contracts/query-service.ts';
 import type { SampleSink } from '../contracts/sample-sink.ts';
+import type { ScrapeStore } from '../contracts/scrape-store.ts';
 import { createIngestService } from '../ingest/ingest-service.ts';
+import { ScrapeSessions } from '../ingest/scrape/scrape-sessions.ts';
 import { systemClock } from '../lib/clock.ts';
 import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createKernel } from '../lib/kernel/kernel.ts';
@@ -58,6 +60,7 @@ export class ShardRuntime {
   readonly shard: TsdbShard;
   readonly sink: SampleSink;
   readonly ingest: IngestService;
+  readonly scrapes: ScrapeStore;
   readonly query: QueryService;
   private readonly metrics: MetricsRegistry;
 
@@ -82,6 +85,7 @@ export class ShardRuntime {
       now: () => systemClock.now(),
       onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
     });
+    this.scrapes = new ScrapeSessions({ sink: this.sink, hasher, monotonic: () => systemClock.monotonic() });
     const leaves = createShardedLeafSource(all, options.index);
     const { query } = options;
     const slow = metrics.counter('sightline_slow_queries_total', 'Queries slower than query.slow_after.');

@@ -12,6 +12,7 @@ import type { SampleBatch } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
 import { queryHandlers } from './query-link.ts';
 import { ReplayProgress } from './replay-progress.ts';
+import { scrapeHandlers } from './scrape-link.ts';
 import { type ShardHandle, shardHandle, shardHandlers } from './shard-link.ts';
 import { ShardRuntime } from './shard-runtime.ts';
 import { IngestUploads } from './upload-link.ts';
@@ -70,6 +71,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
     ...shardHandlers(runtime.own),
     ...queryHandlers(runtime.query),
     ...uploads.handlers(),
+    ...scrapeHandlers(runtime.scrapes),
     ...(handlers as RpcHandlers),
   };
 }

@@ -1,4 +1,6 @@
 /** An engine that keeps what producers append as text and answers nothing: for tests of everything around the engine. */
+
+import { ScrapeSessions } from '../../src/ingest/scrape/scrape-sessions.ts';
 import type { Engine, EngineOptions } from '../../src/main/ports.ts';
 import { RecordingSink } from './recording-sink.ts';
 
@@ -18,6 +20,11 @@ export class FakeEngine {
     return {
       sink: this.sink,
       ingest: { ingest: async () => nothing, ingestStream: async () => nothing },
+      scrapes: new ScrapeSessions({
+        sink: this.sink,
+        hasher: options.hasher,
+        monotonic: () => options.clock.monotonic(),
+      }),
       query: {
         handle: async request => ({
           status: 200,

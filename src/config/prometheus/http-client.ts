@@ -48,13 +48,13 @@ export const tlsConfig = struct(
   {
     ca: yes(str),
     ca_file: yes(str),
-    ca_ref: yes(str),
+    ca_ref: no(str),
     cert: yes(str),
     cert_file: yes(str),
-    cert_ref: yes(str),
+    cert_ref: no(str),
     key: yes(str),
     key_file: yes(str),
-    key_ref: yes(str),
+    key_ref: no(str),
     server_name: yes(str),
     insecure_skip_verify: yes(bool),
     min_version: yes(tlsVersion()),
@@ -115,10 +115,10 @@ const RESERVED_HEADERS = new Set([
 ]);
 
 const proxyFields = {
-  proxy_url: no(str),
-  no_proxy: no(str),
-  proxy_from_environment: no(bool),
-  proxy_connect_header: no(dict(list(str))),
+  proxy_url: yes(str),
+  no_proxy: yes(str),
+  proxy_from_environment: yes(bool),
+  proxy_connect_header: yes(dict(list(str))),
 };
 
 const oauth2 = struct(
@@ -127,11 +127,11 @@ const oauth2 = struct(
     client_id: yes(str),
     client_secret: yes(str),
     client_secret_file: yes(str),
-    client_secret_ref: yes(str),
+    client_secret_ref: no(str),
     client_certificate_key_id: yes(str),
     client_certificate_key: yes(str),
     client_certificate_key_file: yes(str),
-    client_certificate_key_ref: yes(str),
+    client_certificate_key_ref: no(str),
     grant_type: yes(str),
     signature_algorithm: yes(str),
     iss: yes(str),
@@ -159,10 +159,10 @@ const oauth2 = struct(
 export const httpClientFields = {
   basic_auth: yes(basicAuth),
   authorization: yes(authorization),
-  oauth2: no(oauth2),
+  oauth2: yes(oauth2),
   bearer_token: yes(str),
   bearer_token_file: yes(str),
-  tls_config: no(tlsConfig),
+  tls_config: yes(tlsConfig),
   follow_redirects: yes(bool),
   enable_http2: yes(bool),
   http_headers: yes(dict(headerValues)),
@@ -170,6 +170,16 @@ export const httpClientFields = {
 };
 
 export type HttpClientSettings = Decoded<typeof httpClientFields>;
+
+/** The client's part of a section that has more. */
+export function httpClientOf(section: HttpClientSettings): HttpClientSettings {
+  const out: Record<string, unknown> = {};
+  for (const name of Object.keys(httpClientFields)) {
+    const value = section[name as keyof HttpClientSettings];
+    if (value !== undefined) out[name] = value;
+  }
+  return out as HttpClientSettings;
+}
 
 export function checkHttpClient(value: HttpClientSettings, fail: Fail): void {
   const bearer = Boolean(value.bearer_token || value.bearer_token_file);

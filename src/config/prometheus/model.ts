@@ -32,6 +32,13 @@ export interface ScrapeConfig {
   /** '' = none. */
   fallbackScrapeProtocol: string;
   nameValidation: NameValidation;
+  /** allow-utf-8, underscores, dots or values. */
+  nameEscaping: string;
+  scrapeNativeHistograms: boolean;
+  alwaysScrapeClassicHistograms: boolean;
+  convertClassicHistograms: boolean;
+  nativeHistogramBucketLimit: number;
+  nativeHistogramMinBucketFactor: number;
   /** 0 = no limit, in all of these. */
   bodySizeLimit: number;
   sampleLimit: number;
@@ -74,3 +81,5 @@ export const DEFAULT_SCRAPE_PROTOCOLS: readonly string[] = [
   'PrometheusText1.0.0',
   'PrometheusText0.0.4',
 ];
+
+export const PROTO_FIRST_SCRAPE_PROTOCOLS: readonly string[] = ['PrometheusProto', ...DEFAULT_SCRAPE_PROTOCOLS];

@@ -15,11 +15,12 @@ import {
   yes,
 } from './decode.ts';
 import { discoveryFields } from './discovery.ts';
-import { checkHttpClient, httpClientFields } from './http-client.ts';
+import { checkHttpClient, httpClientFields, httpClientOf } from './http-client.ts';
 import {
   DEFAULT_SCRAPE_PROTOCOLS,
   GLOBAL_DEFAULTS,
   type GlobalConfig,
+  PROTO_FIRST_SCRAPE_PROTOCOLS,
   SCRAPE_PROTOCOLS,
   type ScrapeConfig,
   type StaticGroup,
@@ -57,10 +58,10 @@ export const globalSection = struct(
     scrape_failure_log_file: no(str),
     external_labels: yes(dict(str)),
     metric_name_validation_scheme: yes(validationScheme),
-    metric_name_escaping_scheme: no(str),
-    scrape_native_histograms: no(bool),
-    convert_classic_histograms_to_nhcb: no(bool),
-    always_scrape_classic_histograms: no(bool),
+    metric_name_escaping_scheme: yes(str),
+    scrape_native_histograms: yes(bool),
+    convert_classic_histograms_to_nhcb: yes(bool),
+    always_scrape_classic_histograms: yes(bool),
     extra_scrape_metrics: yes(bool),
     ...limits,
   },
@@ -122,17 +123,17 @@ const scrapeFields = {
   scrape_timeout: yes(duration),
   scrape_protocols: yes(list(str)),
   fallback_scrape_protocol: yes(str),
-  scrape_native_histograms: no(bool),
-  always_scrape_classic_histograms: no(bool),
-  convert_classic_histograms_to_nhcb: no(bool),
+  scrape_native_histograms: yes(bool),
+  always_scrape_classic_histograms: yes(bool),
+  convert_classic_histograms_to_nhcb: yes(bool),
   scrape_failure_log_file: no(str),
   metrics_path: yes(str),
   scheme: yes(str),
   enable_compression: yes(bool),
-  native_histogram_bucket_limit: no(uint),
-  native_histogram_min_bucket_factor: no(float),
+  native_histogram_bucket_limit: yes(uint),
+  native_histogram_min_bucket_factor: yes(float),
   metric_name_validation_scheme: yes(validationScheme),
-  metric_name_escaping_scheme: no(str),
+  metric_name_escaping_scheme: yes(str),
   extra_scrape_metrics: yes(bool),
   relabel_configs: yes(list(relabelConfig, 'empty or null target relabeling rule in scrape config')),
   metric_relabel_configs: yes(list(relabelConfig, 'empty or null metric relabeling rule in scrape config')),
@@ -178,7 +179,10 @@ export function toScrapeConfig(
   if ((section.scrape_timeout ?? 0) > scrapeIntervalMs) {
     fail(`scrape timeout greater than scrape interval for scrape config with job name ${job}`, 'scrape_timeout');
   }
-  const scrapeProtocols = section.scrape_protocols ?? global.scrape_protocols ?? DEFAULT_SCRAPE_PROTOCOLS;
+  const scrapeNativeHistograms = section.scrape_native_histograms ?? global.scrape_native_histograms ?? false;
+  // Only the binary format carries native histograms.
+  const defaultProtocols = scrapeNativeHistograms ? PROTO_FIRST_SCRAPE_PROTOCOLS : DEFAULT_SCRAPE_PROTOCOLS;
+  const scrapeProtocols = section.scrape_protocols ?? global.scrape_protocols ?? defaultProtocols;
   const badProtocols = protocolsProblem(scrapeProtocols);
   if (badProtocols !== '') fail(`${badProtocols} for scrape config with job name ${job}`, 'scrape_protocols');
   const fallback = section.fallback_scrape_protocol ?? '';
@@ -191,13 +195,15 @@ export function toScrapeConfig(
   const nameValidation = (section.metric_name_validation_scheme ||
     global.metric_name_validation_scheme ||
     'utf8') as NameValidation;
-  checkEscaping(section, global, nameValidation, fail);
+  const nameEscaping = escapingOf(section, global, nameValidation, fail);
   for (const field of ['relabel_configs', 'metric_relabel_configs'] as const) {
     for (const config of section[field] ?? []) {
       const problem = relabelProblem(config, nameValidation, { sourceLabels: config.sourceLabels.length > 0 });
       if (problem !== '') fail(problem, field);
     }
   }
+  const either = (name: 'always_scrape_classic_histograms' | 'convert_classic_histograms_to_nhcb'): boolean =>
+    section[name] ?? global[name] ?? false;
   const limit = (name: keyof typeof limits): number => section[name] || global[name] || 0;
   return {
     jobName: section.job_name ?? '',
@@ -214,6 +220,12 @@ export function toScrapeConfig(
     scrapeProtocols,
     fallbackScrapeProtocol: fallback,
     nameValidation,
+    nameEscaping,
+    scrapeNativeHistograms,
+    alwaysScrapeClassicHistograms: either('always_scrape_classic_histograms'),
+    convertClassicHistograms: either('convert_classic_histograms_to_nhcb'),
+    nativeHistogramBucketLimit: section.native_histogram_bucket_limit ?? 0,
+    nativeHistogramMinBucketFactor: section.native_histogram_min_bucket_factor ?? 0,
     bodySizeLimit: limit('body_size_limit'),
     sampleLimit: limit('sample_limit'),
     targetLimit: limit('target_limit'),
@@ -221,7 +233,7 @@ export function toScrapeConfig(
     labelNameLengthLimit: limit('label_name_length_limit'),
     labelValueLengthLimit: limit('label_value_length_limit'),
     keepDroppedTargets: limit('keep_dropped_targets'),
-    httpClient: section,
+    httpClient: httpClientOf(section),
     staticConfigs: (section.static_configs ?? []).map(
       (group): StaticGroup => ({ targets: group.targets ?? [], labels: group.labels ?? new Map() }),
     ),
@@ -231,7 +243,7 @@ export function toScrapeConfig(
   };
 }
 
-function checkEscaping(section: ScrapeSection, global: GlobalSection, validation: NameValidation, fail: Fail): void {
+function escapingOf(section: ScrapeSection, global: GlobalSection, validation: NameValidation, fail: Fail): string {
   const inferred = (scheme: NameValidation): string => (scheme === 'legacy' ? 'underscores' : 'allow-utf-8');
   const globalValidation = (global.metric_name_validation_scheme || 'utf8') as NameValidation;
   const globalEscaping = global.metric_name_escaping_scheme || inferred(globalValidation);
@@ -245,6 +257,7 @@ function checkEscaping(section: ScrapeSection, global: GlobalSection, validation
   } else if (escaping === 'allow-utf-8' && validation !== 'utf8') {
     fail('utf8 metric names requested but validation scheme is not set to UTF8');
   }
+  return escaping;
 }
 
 function isProtocol(name: string): boolean {

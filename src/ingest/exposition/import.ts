@@ -80,7 +80,7 @@ export class ImportParser {
 
   /** What has been read and not been given out, also before an error is thrown. */
   private *rest(): Generator<SampleBatch> {
-    this.reader.endFamily(this.builder, this.options);
+    this.reader.finish(this.builder, this.options, this.counts);
     const batch = this.builder.finish();
     if (batch.seriesCount > 0 || batch.metadata !== null) yield batch;
     this.restart();

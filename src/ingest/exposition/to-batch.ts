@@ -8,7 +8,9 @@
 import { formatFloatG } from '../../lib/go-float.ts';
 import type { BatchBuilder } from '../batch-builder.ts';
 import { LabelSet } from '../label-set.ts';
+import { ClassicSeries } from './classic-series.ts';
 import { parseFloatBytes } from './float.ts';
+import { type HistogramOptions, limited } from './histogram-options.ts';
 import {
   ENTRY_END,
   ENTRY_HELP,
@@ -19,6 +21,7 @@ import {
   ExpositionParser,
 } from './parser.ts';
 import type { SeriesCache } from './series-cache.ts';
+import { ROW_PLACED, ROW_UNKNOWN, SeriesRows } from './series-rows.ts';
 import { type ExpositionFormat, readExemplarLabels, readSeries, TextError } from './series-text.ts';
 import { StartTimes } from './start-times.ts';
 
@@ -40,6 +43,8 @@ export interface ReadOptions {
   createdAsStart: boolean;
   /** Whether TYPE, HELP and UNIT lines are handed on as metadata. */
   metadata: boolean;
+  /** Absent: every line is a series of its own. */
+  histograms?: HistogramOptions;
   /** true: leave that line out and go on; false or absent: throw. */
   onError?: (error: ExpositionError) => boolean;
 }
@@ -56,13 +61,13 @@ export interface ReadCounts {
   badTimes: number;
 }
 
-const MAX_EXEMPLAR_LABEL_CHARS = 128;
+export const MAX_EXEMPLAR_LABEL_CHARS = 128;
 /** The label that tells the series of one classic histogram or summary apart. */
 const FLOAT_LABELS = { histogram: 'le', summary: 'quantile' } as const;
 
 export class ExpositionReader {
   private readonly parser: ExpositionParser;
-  private readonly cache: SeriesCache | null;
+  private readonly rows: SeriesRows;
   private readonly labels = new LabelSet();
   private readonly exemplarLabels = new LabelSet();
   private readonly scratch = new Float64Array(1);
@@ -72,12 +77,11 @@ export class ExpositionReader {
   private help = '';
   private unit = '';
   private hasMetadata = false;
-  /** Entry of the series added last, so that a run of its samples shares one row; -1 for none. */
-  private lastEntry = -1;
+  private classic: ClassicSeries | null = null;
 
   constructor(format: ExpositionFormat, cache: SeriesCache | null) {
     this.parser = new ExpositionParser(format);
-    this.cache = cache;
+    this.rows = new SeriesRows(cache);
   }
 
   /** Reads a whole exposition. The caller has called `begin` on the cache and `reset` on the builder. */
@@ -86,10 +90,10 @@ export class ExpositionReader {
     if (options.createdAsStart && this.parser.format === 'openmetrics') this.starts = StartTimes.collect(bytes);
     const counts = newCounts();
     this.beginFamily('');
-    this.lastEntry = -1;
+    this.rows.forget();
     this.parser.reset(bytes);
     this.readEntries(builder, options, counts, Number.POSITIVE_INFINITY);
-    this.endFamily(builder, options);
+    this.finish(builder, options, counts);
     return counts;
   }
 
@@ -114,11 +118,16 @@ export class ExpositionReader {
 
   /** Before the first part, and whenever the builder has been reset: its last row is no more. */
   forgetRow(): void {
-    this.lastEntry = -1;
+    this.rows.forget();
   }
 
-  /** Hands on the metadata of the last family of a text read in parts. */
-  endFamily(builder: BatchBuilder, options: ReadOptions): void {
+  /** After the last part: hands on what was still being put together. */
+  finish(builder: BatchBuilder, options: ReadOptions, counts: ReadCounts): void {
+    this.endClassic(builder, options, counts);
+    this.endFamily(builder, options);
+  }
+
+  private endFamily(builder: BatchBuilder, options: ReadOptions): void {
     if (this.hasMetadata && options.metadata) {
       builder.addMetadata({
         metric: this.family,
@@ -139,6 +148,7 @@ export class ExpositionReader {
         else if (kind === ENTRY_END) return;
         else if (kind === ENTRY_TYPE || kind === ENTRY_HELP || kind === ENTRY_UNIT) {
           if (parser.metric !== this.family) {
+            this.endClassic(builder, options, counts);
             this.endFamily(builder, options);
             this.beginFamily(parser.metric);
           }
@@ -173,6 +183,11 @@ export class ExpositionReader {
       startMs = this.starts.find(this.family, this.familyType);
     }
     const time = options.honorTimestamps && parser.hasTimestamp ? parser.timestampMs : options.timestampMs;
+    if (options.histograms?.convertClassic === true && this.familyType === 'histogram') {
+      this.classic ??= new ClassicSeries();
+      const taken = this.classic.take(parser, this.family, time, () => this.endClassic(builder, options, counts));
+      if (taken && !options.histograms.keepClassic) return;
+    }
     counts.scraped++;
     if (time < 0) {
       if (options.onError !== undefined)
@@ -189,39 +204,36 @@ export class ExpositionReader {
   /** Puts the current series into the batch; false if it is dropped. */
   private addSeries(builder: BatchBuilder, options: ReadOptions, counts: ReadCounts): boolean {
     const { bytes, seriesStart, seriesEnd } = this.parser;
-    const cache = this.cache;
-    if (cache === null) {
-      counts.newSeries++;
-      if (!this.readLabels(options)) return false;
-      builder.addSeriesSet(this.labels);
-      return true;
-    }
-    const known = cache.find(bytes, seriesStart, seriesEnd);
-    if (known >= 0) {
-      cache.touch(known);
-      if (cache.isDropped(known)) return false;
-      if (known === this.lastEntry) return true;
-      this.lastEntry = known;
-      const { labelBytes, hashes } = cache;
-      builder.addSeriesHashed(
-        labelBytes,
-        cache.labelStart(known),
-        cache.labelEnd(known),
-        hashes,
-        cache.hashOffset(known),
-      );
-      return true;
-    }
+    const state = this.rows.place(builder, bytes, seriesStart, seriesEnd);
+    if (state !== ROW_UNKNOWN) return state === ROW_PLACED;
     counts.newSeries++;
-    if (!this.readLabels(options)) {
-      cache.touch(cache.addDropped());
-      return false;
+    const wanted = this.readLabels(options);
+    this.rows.addNew(builder, wanted ? this.labels : null);
+    return wanted;
+  }
+
+  /** Stores the native histogram made of the classic series before this line, if there is one. */
+  private endClassic(builder: BatchBuilder, options: ReadOptions, counts: ReadCounts): void {
+    const group = this.classic?.finish() ?? null;
+    if (group === null || group.histogram === null || options.histograms === undefined) return;
+    counts.scraped++;
+    if (group.timestampMs < 0) {
+      counts.badTimes++;
+      return;
     }
-    const row = builder.addSeriesSet(this.labels);
-    const entry = builder.copyRowTo(cache, row);
-    cache.touch(entry);
-    this.lastEntry = entry;
-    return true;
+    const histogram = limited(group.histogram, options.histograms);
+    if (histogram === null) throw bucketLimitError(this.family, options.histograms, this.parser.seriesStart);
+    let state = this.rows.place(builder, group.key, 0, group.key.length);
+    if (state === ROW_UNKNOWN) {
+      counts.newSeries++;
+      const wanted = options.finishLabels === null || options.finishLabels(group.labels);
+      if (wanted) checkUnique(group.labels, this.parser.seriesStart);
+      this.rows.addNew(builder, wanted ? group.labels : null);
+      if (wanted) state = ROW_PLACED;
+    }
+    if (state !== ROW_PLACED) return;
+    builder.addHistogram(group.timestampMs, histogram);
+    counts.added++;
   }
 
   private readLabels(options: ReadOptions): boolean {
@@ -231,16 +243,11 @@ export class ExpositionReader {
     this.normalise(set);
     // Before the hook, which cannot be blamed for what the target sent.
     const seesAll = options.finishLabels !== null && options.keepEmptyLabels === true;
-    if (!seesAll) this.checkUnique(set, seriesStart);
+    if (!seesAll) checkUnique(set, seriesStart);
     if (options.finishLabels === null) return true;
     if (!options.finishLabels(set)) return false;
-    this.checkUnique(set, seriesStart);
+    checkUnique(set, seriesStart);
     return true;
-  }
-
-  private checkUnique(set: LabelSet, at: number): void {
-    const duplicate = set.sort();
-    if (duplicate >= 0) throw new TextError(`label ${JSON.stringify(set.nameText(duplicate))} is given twice`, at);
   }
 
   /** le of classic histograms and quantile of summaries as OpenMetrics writes floats. */
@@ -261,12 +268,23 @@ export class ExpositionReader {
     const parser = this.parser;
     const set = this.exemplarLabels;
     readExemplarLabels(parser.bytes, parser.exemplarStart, parser.exemplarEnd, set);
-    this.checkUnique(set, parser.exemplarStart);
+    checkUnique(set, parser.exemplarStart);
     // Longer ones are not exemplars by the standard; the sample itself is sound.
     if (set.textChars() > MAX_EXEMPLAR_LABEL_CHARS) return;
     const time = parser.exemplarHasTimestamp ? parser.exemplarTimestampMs : sampleTime;
     builder.addExemplar(time, parser.values[1] as number, set.toFlat());
   }
+}
+
+/** Sorts the set. */
+export function checkUnique(set: LabelSet, at: number): void {
+  const duplicate = set.sort();
+  if (duplicate >= 0) throw new TextError(`label ${JSON.stringify(set.nameText(duplicate))} is given twice`, at);
+}
+
+export function bucketLimitError(metric: string, options: HistogramOptions, at: number): TextError {
+  const limit = `native_histogram_bucket_limit exceeded: ${metric} has more than ${options.bucketsMax} buckets`;
+  return new TextError(`${limit} at every resolution`, at);
 }
 
 export function newCounts(): ReadCounts {

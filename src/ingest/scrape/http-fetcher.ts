@@ -1,29 +1,29 @@
 /**
- * HttpScrapeFetcher: gets one exposition over HTTP, on kept-alive connections, within a time and a size.
+ * HttpScrapeFetcher: gets one exposition over HTTP, on kept-alive connections, within a time and a size, and within what all scrapes
+ * together may hold.
  *
- * node:http rather than fetch: the body is bounded while it is unpacked (a gzip bomb ends at the limit), connections are
- * kept per target, and no proxy or cookie is involved.
+ * Bodies are handed on as they came, packed or not; whoever reads them unpacks them. Jobs with equal client settings share a client.
  */
-import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { resolve } from 'node:path';
-import type { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import type { ScrapeHttpSettings } from './scrape-job.ts';
+import type { ScrapeBody } from '../../contracts/scrape-store.ts';
+import { BodyTooLargeError } from '../../lib/http-client/body.ts';
+import { HttpClient } from '../../lib/http-client/http-client.ts';
+import type { HttpClientSettings } from '../../lib/http-client/settings.ts';
+import { BODY_BYTES_MAX } from './unpack.ts';
 
 export interface ScrapeRequest {
   url: string;
   headers: Record<string, string>;
-  /** Of the unpacked body; 0 = the built-in bound. */
+  /** Of the body, packed or not; 0 = the built-in bound. */
   bodyBytesMax: number;
-  followRedirects: boolean;
+  settings: HttpClientSettings;
+  baseDir: string;
   signal: AbortSignal;
 }
 
 export interface ScrapeResponse {
-  contentType: string;
-  body: Uint8Array;
+  body: ScrapeBody;
+  /** The body is not held any more. */
+  release(): void;
 }
 
 export interface ScrapeFetcher {
@@ -31,115 +31,91 @@ export interface ScrapeFetcher {
   fetch(request: ScrapeRequest): Promise<ScrapeResponse>;
 }
 
-/** A body larger than this is refused whatever the configuration says. */
-const BODY_BYTES_MAX = 512 << 20;
-const REDIRECTS_MAX = 10;
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof BodyTooLargeError;
+}
+
+/** What bodies on their way may take together; beyond it, those larger than SMALL_BYTES are refused. */
+const HELD_BYTES_MAX = 256 << 20;
+const SMALL_BYTES = 1 << 20;
+/** A client that has not been used for so long is closed. ms. */
+const CLIENT_IDLE_MS = 600_000;
+
+interface Used {
+  client: HttpClient;
+  at: number;
+}
 
 export class HttpScrapeFetcher implements ScrapeFetcher {
   private readonly userAgent: string;
-  private readonly http = new HttpAgent({ keepAlive: true, maxFreeSockets: 2000, timeout: 330_000 });
-  private readonly https = new HttpsAgent({ keepAlive: true, maxFreeSockets: 2000, timeout: 330_000 });
+  private readonly heldBytesMax: number;
+  private readonly clients = new Map<string, Used>();
+  /** Settings objects met before: they are looked up far more often than they change. */
+  private readonly keys = new WeakMap<HttpClientSettings, string>();
+  private held = 0;
 
-  constructor(userAgent: string) {
+  constructor(userAgent: string, heldBytesMax = HELD_BYTES_MAX) {
     this.userAgent = userAgent;
+    this.heldBytesMax = heldBytesMax;
   }
 
   async fetch(request: ScrapeRequest): Promise<ScrapeResponse> {
-    let url = new URL(request.url);
-    let headers: Record<string, string> = { ...request.headers, 'user-agent': this.userAgent };
-    for (let redirects = 0; ; redirects++) {
-      const response = await this.once(url, headers, request.signal);
-      const status = response.statusCode ?? 0;
-      const location = response.headers.location;
-      if (request.followRedirects && status >= 301 && status <= 308 && location !== undefined) {
-        response.resume();
-        if (redirects === REDIRECTS_MAX) throw new Error(`stopped after ${REDIRECTS_MAX} redirects`);
-        const next = new URL(location, url);
-        if (!/^https?:$/.test(next.protocol)) throw new Error(`redirected to ${next.protocol}, which is not scraped`);
-        // Credentials are for the host they were configured for.
-        if (next.origin !== url.origin) headers = withoutCredentials(headers);
-        url = next;
-        continue;
+    const { url, headers, signal } = request;
+    let mine = 0;
+    const release = (): void => {
+      this.held -= mine;
+      mine = 0;
+    };
+    const count = (total: number): void => {
+      this.held += total - mine;
+      mine = total;
+      if (total > SMALL_BYTES && this.held > this.heldBytesMax) {
+        throw new Error(`too many large bodies at once: scrapes hold ${this.heldBytesMax} bytes`);
       }
-      if (status !== 200) {
-        response.resume();
-        throw new Error(`server returned HTTP status ${status} ${response.statusMessage ?? ''}`.trim());
-      }
-      const limit = request.bodyBytesMax > 0 ? Math.min(request.bodyBytesMax, BODY_BYTES_MAX) : BODY_BYTES_MAX;
-      return { contentType: response.headers['content-type'] ?? '', body: await readBody(response, limit) };
+    };
+    try {
+      const bodyBytesMax = request.bodyBytesMax > 0 ? Math.min(request.bodyBytesMax, BODY_BYTES_MAX) : BODY_BYTES_MAX;
+      const client = this.clientFor(request.settings, request.baseDir);
+      const accept = (status: number, text: string): void => {
+        if (status !== 200) throw new Error(`server returned HTTP status ${status} ${text}`.trim());
+      };
+      const response = await client.requestRaw({ url, headers, signal, bodyBytesMax, accept }, count);
+      const { 'content-type': contentType = '', 'content-encoding': contentEncoding = '' } = response.headers;
+      return { body: { contentType, contentEncoding, bytes: response.body }, release };
+    } catch (error) {
+      release();
+      throw error;
     }
+  }
+
+  /** Bytes of bodies that are being fetched or read. */
+  get heldBytes(): number {
+    return this.held;
   }
 
   close(): void {
-    this.http.destroy();
-    this.https.destroy();
+    for (const { client } of this.clients.values()) client.close();
+    this.clients.clear();
   }
 
-  private once(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-    const secure = url.protocol === 'https:';
-    return new Promise((done, failed) => {
-      const options = { headers, signal, agent: secure ? this.https : this.http };
-      const request = (secure ? httpsRequest : httpRequest)(url, options, done);
-      request.on('error', failed);
-      request.end();
-    });
-  }
-}
-
-function withoutCredentials(headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).filter(
-      ([name]) => name === 'accept' || name === 'accept-encoding' || name === 'user-agent',
-    ),
-  );
-}
-
-async function readBody(response: IncomingMessage, limit: number): Promise<Uint8Array> {
-  const encoding = response.headers['content-encoding'] ?? '';
-  if (!['', 'identity', 'gzip'].includes(encoding)) {
-    response.destroy();
-    throw new Error(`the body is packed with ${JSON.stringify(encoding)}, which was not asked for`);
-  }
-  let stream: Readable = response;
-  if (encoding === 'gzip') {
-    const gunzip = createGunzip();
-    // Errors of the connection must reach the reader of the unpacked stream.
-    response.on('error', error => gunzip.destroy(error));
-    stream = response.pipe(gunzip);
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of stream) {
-      size += (chunk as Buffer).length;
-      if (size > limit) throw new Error(`body size limit exceeded: more than ${limit} bytes`);
-      chunks.push(chunk as Buffer);
+  private clientFor(settings: HttpClientSettings, baseDir: string): HttpClient {
+    let key = this.keys.get(settings);
+    if (key === undefined) {
+      key = JSON.stringify([baseDir, settings], (_name, value) => (value instanceof Map ? [...value] : value));
+      this.keys.set(settings, key);
     }
-  } catch (error) {
-    response.destroy();
-    throw error;
+    const now = performance.now();
+    let used = this.clients.get(key);
+    if (used === undefined) {
+      for (const [old, { client, at }] of this.clients) {
+        if (now - at < CLIENT_IDLE_MS) continue;
+        client.close();
+        this.clients.delete(old);
+      }
+      used = { client: new HttpClient(settings, { baseDir, userAgent: this.userAgent }), at: now };
+      this.clients.set(key, used);
+    }
+    used.at = now;
+    return used.client;
   }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size);
-}
-
-/** Headers of a job's scrapes; files of secrets are read each time, so that they may be rotated. Throws where one is missing. */
-export function authHeaders(settings: ScrapeHttpSettings, baseDir: string): Record<string, string> {
-  const file = (name: string): string => readFileSync(resolve(baseDir, name), 'utf8').trim();
-  const from = (value: string | undefined, path: string | undefined): string =>
-    value ?? (path === undefined ? '' : file(path));
-  const headers: Record<string, string> = {};
-  for (const [name, { values, secrets, files }] of settings.http_headers ?? []) {
-    headers[name.toLowerCase()] = [...(values ?? []), ...(secrets ?? []), ...(files ?? []).map(file)].join(', ');
-  }
-  const { basic_auth: basic, authorization } = settings;
-  if (basic !== undefined) {
-    const text = `${from(basic.username, basic.username_file)}:${from(basic.password, basic.password_file)}`;
-    headers.authorization = `Basic ${Buffer.from(text).toString('base64')}`;
-  } else if (authorization !== undefined) {
-    const type = authorization.type === undefined || authorization.type === '' ? 'Bearer' : authorization.type;
-    headers.authorization = `${type} ${from(authorization.credentials, authorization.credentials_file)}`;
-  } else if (settings.bearer_token || settings.bearer_token_file) {
-    headers.authorization = `Bearer ${from(settings.bearer_token, settings.bearer_token_file)}`;
-  }
-  return headers;
 }

@@ -7,16 +7,9 @@
  */
 import { createHash } from 'node:crypto';
 import { RE2JS } from 're2js';
+import type { RelabelRule } from '../../contracts/scrape-store.ts';
 
-export interface RelabelRule {
-  sourceLabels: readonly string[];
-  separator: string;
-  regex: string;
-  modulus: number;
-  targetLabel: string;
-  replacement: string;
-  action: string;
-}
+export type { RelabelRule };
 
 /** Labels by name; an empty value is no label. Changed in place by a rule. */
 export type LabelMap = Map<string, string>;

@@ -2,10 +2,10 @@
  * The labels of a scraped series: the target's joined with the exposed ones, metric relabelling, limits. Runs once per series
  * text; the result is cached (exposition/series-cache.ts).
  */
+import type { ScrapeReadSettings } from '../../contracts/scrape-store.ts';
 import { METRIC_NAME } from '../../model/labels.ts';
 import type { LabelSet } from '../label-set.ts';
-import { compileRelabel, type LabelMap } from './relabel.ts';
-import type { ScrapeJob } from './scrape-job.ts';
+import type { LabelMap, Relabel } from './relabel.ts';
 
 /** A series breaks a limit of its job: the scrape as a whole fails, so that nobody mistakes a part for the whole. */
 export class ScrapeLimitError extends Error {
@@ -16,8 +16,11 @@ const LEGACY_METRIC = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const LEGACY_LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
 /** Completes a set in place; false = relabelled away. */
-export function labelFinisher(job: ScrapeJob, targetLabels: readonly string[]): (set: LabelSet) => boolean {
-  const relabel = compileRelabel(job.metricRelabelConfigs, job.nameValidation === 'legacy');
+export function labelFinisher(
+  job: ScrapeReadSettings,
+  targetLabels: readonly string[],
+  relabel: Relabel,
+): (set: LabelSet) => boolean {
   return set => {
     const flat = set.toFlat();
     const labels: LabelMap = new Map();
@@ -60,7 +63,7 @@ function renameExposed(labels: LabelMap, targetLabels: readonly string[]): void 
   }
 }
 
-function check(job: ScrapeJob, labels: LabelMap): void {
+function check(job: ScrapeReadSettings, labels: LabelMap): void {
   const metric = labels.get(METRIC_NAME) ?? '';
   if (metric === '') throw new ScrapeLimitError('a series has no metric name after relabelling');
   if (job.labelLimit > 0 && labels.size > job.labelLimit) {

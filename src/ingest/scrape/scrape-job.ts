@@ -2,43 +2,26 @@
  * What the scraper is told: jobs with their targets' labels and limits, in ms and bytes. Structurally what the configuration
  * of a Prometheus file gives; this folder knows nothing of configuration files.
  */
-import type { RelabelRule } from './relabel.ts';
+import type { RelabelRule, ScrapeReadSettings } from '../../contracts/scrape-store.ts';
+import type { HttpClientSettings } from '../../lib/http-client/settings.ts';
 
-export interface ScrapeHttpSettings {
-  basic_auth?: { username?: string; username_file?: string; password?: string; password_file?: string };
-  authorization?: { type?: string; credentials?: string; credentials_file?: string };
-  bearer_token?: string;
-  bearer_token_file?: string;
-  follow_redirects?: boolean;
-  http_headers?: ReadonlyMap<string, { values?: string[]; secrets?: string[]; files?: string[] }>;
-}
-
-export interface ScrapeJob {
+export interface ScrapeJob extends ScrapeReadSettings {
   jobName: string;
   scrapeIntervalMs: number;
   scrapeTimeoutMs: number;
   metricsPath: string;
   scheme: string;
   params: ReadonlyMap<string, readonly string[]>;
-  honorLabels: boolean;
-  honorTimestamps: boolean;
-  trackTimestampsStaleness: boolean;
   enableCompression: boolean;
-  extraScrapeMetrics: boolean;
+  /** In order of preference. */
   scrapeProtocols: readonly string[];
-  fallbackScrapeProtocol: string;
-  nameValidation: 'utf8' | 'legacy';
-  bodySizeLimit: number;
-  sampleLimit: number;
+  /** What targets are asked to do with names beyond the classic ones: allow-utf-8, underscores, dots, values. */
+  nameEscaping: string;
   targetLimit: number;
-  labelLimit: number;
-  labelNameLengthLimit: number;
-  labelValueLengthLimit: number;
   keepDroppedTargets: number;
-  httpClient: ScrapeHttpSettings;
+  httpClient: HttpClientSettings;
   staticConfigs: readonly { targets: readonly string[]; labels: ReadonlyMap<string, string> }[];
   relabelConfigs: readonly RelabelRule[];
-  metricRelabelConfigs: readonly RelabelRule[];
   /** Folder that relative file names in `httpClient` are relative to. */
   baseDir: string;
 }

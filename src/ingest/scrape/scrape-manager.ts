@@ -5,16 +5,14 @@
  * series), the others end with staleness markers or begin. Static targets only, so far.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { SampleSink } from '../../contracts/sample-sink.ts';
+import type { ScrapeStore } from '../../contracts/scrape-store.ts';
 import type { ActiveTarget, DroppedTarget, TargetDirectory } from '../../contracts/targets.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { IdentityHasher } from '../../lib/identity-hash.ts';
-import { errorText, type Logger } from '../../lib/log.ts';
+import type { Logger } from '../../lib/log.ts';
 import { type Counter, type Histogram, LATENCY_BUCKETS, type MetricsRegistry } from '../../lib/metrics.ts';
 import { compareLabels, type Labels } from '../../model/labels.ts';
 import type { MetadataEntry } from '../../model/sample-batch.ts';
 import type { TenantId } from '../../model/tenant.ts';
-import { BatchBuilder } from '../batch-builder.ts';
 import type { ScrapeFetcher } from './http-fetcher.ts';
 import { compileRelabel } from './relabel.ts';
 import type { ScrapeJob } from './scrape-job.ts';
@@ -22,8 +20,7 @@ import { type LoopDeps, ScrapeLoop } from './scrape-loop.ts';
 import { buildTarget, discoveredLabels, type Target } from './target.ts';
 
 export interface ScrapeManagerOptions {
-  sink: SampleSink;
-  hasher: IdentityHasher;
+  store: ScrapeStore;
   clock: Clock;
   log: Logger;
   metrics: MetricsRegistry;
@@ -33,8 +30,6 @@ export interface ScrapeManagerOptions {
 
 /** Dropped targets remembered per job where the job does not say: enough to see why, not enough to hurt. */
 const DROPPED_KEPT = 1000;
-/** Builders kept for the next scrapes; as many are in use as scrapes run at once. */
-const BUILDERS_KEPT = 8;
 
 interface Pool {
   job: ScrapeJob;
@@ -56,7 +51,6 @@ export class ScrapeManager implements TargetDirectory {
   private readonly options: ScrapeManagerOptions;
   private readonly own: OwnMetrics;
   private readonly loopDeps: LoopDeps;
-  private readonly builders: BatchBuilder[] = [];
   private pools = new Map<string, Pool>();
   private ending: Promise<unknown> = Promise.resolve();
   private storeFailing = false;
@@ -68,14 +62,15 @@ export class ScrapeManager implements TargetDirectory {
       clock: options.clock,
       log: options.log,
       fetcher: options.fetcher,
-      seed: options.hasher.tenantSeed(options.tenant),
-      withBuilder: fill => this.withBuilder(fill),
+      store: options.store,
+      tenant: options.tenant,
       onScrape: result => {
         this.own.scrapes.inc();
         this.own.duration.observe(result.seconds);
         this.own.samples.inc(result.samples);
         if (result.failed) this.own.failures.inc();
         if (result.late) this.own.late.inc();
+        this.noteStore(result.storeError);
       },
     };
   }
@@ -201,23 +196,13 @@ export class ScrapeManager implements TargetDirectory {
     }
   }
 
-  private async withBuilder(fill: (builder: BatchBuilder) => Promise<void>): Promise<void> {
-    const { sink, hasher, tenant, log } = this.options;
-    const builder = this.builders.pop() ?? new BatchBuilder(hasher, hasher.tenantSeed(tenant));
-    try {
-      builder.reset();
-      await fill(builder);
-      await sink.append(tenant, builder.finish());
-      this.storeFailing = false;
-    } catch (error) {
+  private noteStore(error: string): void {
+    if (error !== '') {
       this.own.appendFailures.inc();
       // Once per outage: every target meets the same.
-      if (!this.storeFailing) log.warn({ error: errorText(error) }, 'scraped samples cannot be stored');
-      this.storeFailing = true;
-      throw error;
-    } finally {
-      if (this.builders.length < BUILDERS_KEPT) this.builders.push(builder);
+      if (!this.storeFailing) this.options.log.warn({ error }, 'scraped samples cannot be stored');
     }
+    this.storeFailing = error !== '';
   }
 }
 

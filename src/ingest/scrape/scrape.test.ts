@@ -9,19 +9,25 @@ import type { ScrapeFetcher, ScrapeRequest, ScrapeResponse } from './http-fetche
 import { acceptHeader } from './negotiate.ts';
 import type { ScrapeJob } from './scrape-job.ts';
 import { ScrapeManager } from './scrape-manager.ts';
+import { ScrapeSessions } from './scrape-sessions.ts';
 
 const TEXT = 'text/plain; version=0.0.4';
+
+const answerWith = (bytes: Uint8Array, contentType: string, contentEncoding = ''): ScrapeResponse => ({
+  body: { contentType, contentEncoding, bytes },
+  release() {},
+});
 
 class FakeTarget implements ScrapeFetcher {
   requests: ScrapeRequest[] = [];
   answer: (request: ScrapeRequest) => Promise<ScrapeResponse> | ScrapeResponse;
 
   constructor(text: string) {
-    this.answer = () => ({ contentType: TEXT, body: Buffer.from(text) });
+    this.answer = () => answerWith(Buffer.from(text), TEXT);
   }
 
   says(text: string, contentType = TEXT): void {
-    this.answer = () => ({ contentType, body: Buffer.from(text) });
+    this.answer = () => answerWith(Buffer.from(text), contentType);
   }
 
   async fetch(request: ScrapeRequest): Promise<ScrapeResponse> {
@@ -46,6 +52,12 @@ function job(changes: Partial<ScrapeJob> = {}): ScrapeJob {
     scrapeProtocols: ['PrometheusText0.0.4'],
     fallbackScrapeProtocol: '',
     nameValidation: 'utf8',
+    nameEscaping: 'allow-utf-8',
+    scrapeNativeHistograms: false,
+    alwaysScrapeClassicHistograms: false,
+    convertClassicHistograms: false,
+    nativeHistogramBucketLimit: 0,
+    nativeHistogramMinBucketFactor: 0,
     bodySizeLimit: 0,
     sampleLimit: 0,
     targetLimit: 0,
@@ -78,8 +90,11 @@ function rig(t: TestContext, text: string, ...jobs: ScrapeJob[]): Rig {
   const target = new FakeTarget(text);
   const metrics = new MetricsRegistry();
   const manager = new ScrapeManager({
-    sink,
-    hasher: new IdentityHasher(new Uint8Array(16)),
+    store: new ScrapeSessions({
+      sink,
+      hasher: new IdentityHasher(new Uint8Array(16)),
+      monotonic: () => clock.monotonic(),
+    }),
     clock,
     log: silentLogger,
     metrics,
@@ -144,7 +159,8 @@ test('a body that is broken half-way stores none of it', async t => {
   const { round, target, manager } = rig(t, 'a 1\n', job());
   await round();
   target.says('a 2\nb 3\n{{{\n');
-  assert.deepEqual(await round(), [`a{${SELF}} STALE`, ...report(0, 0, 0, 0)]);
+  // The report tells how far reading came.
+  assert.deepEqual(await round(), [`a{${SELF}} STALE`, ...report(0, 2, 2, 1)]);
   assert.match(manager.active('default')[0]?.lastError ?? '', /line 3/);
 });
 
@@ -197,14 +213,14 @@ test('metric relabelling drops and renames; limits fail the scrape as a whole', 
   const relabelled = rig(t, 'a 1\nb 2\n', job({ metricRelabelConfigs: [drop] }));
   assert.deepEqual(await relabelled.round(), [`a{${SELF}} 1`, ...report(1, 2, 1, 1)]);
   assert.deepEqual(await relabelled.round(), [`a{${SELF}} 1`, ...report(1, 2, 1, 0)]);
-  for (const [changes, message] of [
-    [{ sampleLimit: 1 }, /sample_limit exceeded/],
-    [{ labelLimit: 2 }, /label_limit exceeded/],
-    [{ labelNameLengthLimit: 7 }, /label_name_length_limit exceeded/],
-    [{ labelValueLengthLimit: 2 }, /label_value_length_limit exceeded/],
+  for (const [changes, said, message] of [
+    [{ sampleLimit: 1 }, report(0, 2, 2, 2), /sample_limit exceeded: 2 samples/],
+    [{ labelLimit: 2 }, report(0, 1, 0, 0), /label_limit exceeded/],
+    [{ labelNameLengthLimit: 7 }, report(0, 1, 0, 0), /label_name_length_limit exceeded/],
+    [{ labelValueLengthLimit: 2 }, report(0, 1, 0, 0), /label_value_length_limit exceeded/],
   ] as const) {
     const limited = rig(t, 'a 1\nb 2\n', job(changes));
-    assert.deepEqual(await limited.round(), report(0, 0, 0, 0));
+    assert.deepEqual(await limited.round(), said);
     assert.match(limited.manager.active('default')[0]?.lastError ?? '', message);
   }
 });
@@ -350,7 +366,8 @@ test('a large body is read in slices and whole', async t => {
 
 test('what is asked for follows the job', () => {
   assert.equal(
-    acceptHeader(['PrometheusProto', 'OpenMetricsText1.0.0', 'PrometheusText0.0.4'], 'utf8'),
-    'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1',
+    acceptHeader(['PrometheusProto', 'OpenMetricsText1.0.0', 'PrometheusText0.0.4'], 'allow-utf-8'),
+    'application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,' +
+      'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3',
   );
 });

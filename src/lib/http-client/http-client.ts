@@ -30,6 +30,8 @@ export interface HttpRequest {
 export interface WholeRequest extends HttpRequest {
   /** Of the body; more is an error. */
   bodyBytesMax: number;
+  /** Called before the body is read; where it throws, the body is not waited for. */
+  accept?(status: number, statusText: string): void;
 }
 
 export interface HttpResponse {
@@ -59,6 +61,7 @@ export interface HttpClientOptions {
 }
 
 const REDIRECTS_MAX = 10;
+const SHORT_BYTES = 16 * 1024;
 /** Kept-alive connections without work; a scrape interval fits in. ms. */
 const IDLE_MS = 330_000;
 const AGENT_OPTIONS = { keepAlive: true, maxFreeSockets: 2000, timeout: IDLE_MS, lookup } as const;
@@ -90,13 +93,13 @@ export class HttpClient {
 
   /** The whole answer, whatever its status; the body unpacked (gzip, zstd) where the server packed it. */
   async request(request: WholeRequest): Promise<HttpResponse> {
-    const response = await this.send(request);
+    const response = accepted(request, await this.send(request));
     return answerOf(response, await named(request.signal, readUnpacked(response, request.bodyBytesMax)));
   }
 
   /** As above, with the body as it was sent: content-encoding tells how it is packed. */
   async requestRaw(request: WholeRequest, onBytes?: OnBytes): Promise<HttpResponse> {
-    const response = await this.send(request);
+    const response = accepted(request, await this.send(request));
     return answerOf(response, await named(request.signal, readRaw(response, request.bodyBytesMax, onBytes)));
   }
 
@@ -131,7 +134,7 @@ export class HttpClient {
       const { location } = response.headers;
       const follow = this.settings.follow_redirects ?? true;
       if (!follow || location === undefined || !isRedirect(status)) return response;
-      response.resume();
+      leave(response);
       if (redirects === REDIRECTS_MAX) throw new Error(`stopped after ${REDIRECTS_MAX} redirects`);
       if (!URL.canParse(location, url)) throw new Error('redirected to something that is no URL');
       const next = new URL(location, url);
@@ -251,6 +254,23 @@ function isSameServer(first: URL, next: URL): boolean {
 
 function harmless(headers: Headers): Headers {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => HARMLESS.has(name)));
+}
+
+function accepted(request: WholeRequest, response: IncomingMessage): IncomingMessage {
+  try {
+    request.accept?.(response.statusCode ?? 0, response.statusMessage ?? '');
+    return response;
+  } catch (error) {
+    leave(response);
+    throw error;
+  }
+}
+
+/** A short rest is read so that the connection can be used again; a long one, or one without end, is not worth it. */
+function leave(response: IncomingMessage): void {
+  response.on('error', () => {});
+  if (Number(response.headers['content-length'] ?? Number.NaN) < SHORT_BYTES) response.resume();
+  else response.destroy();
 }
 
 function answerOf(response: IncomingMessage, body: Uint8Array): HttpResponse {

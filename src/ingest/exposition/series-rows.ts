@@ -1,0 +1,65 @@
+/**
+ * SeriesRows: puts the series of an exposition into a batch, with the series cache between: what stood in an earlier scrape
+ * becomes a row without its labels being read.
+ *
+ * A series is known by a key of bytes: its text, or what a binary format says in its place. Samples of one series that follow
+ * each other share one row.
+ */
+import type { BatchBuilder } from '../batch-builder.ts';
+import type { LabelSet } from '../label-set.ts';
+import type { SeriesCache } from './series-cache.ts';
+
+export const ROW_PLACED = 1;
+export const ROW_DROPPED = 2;
+/** Not met before: read its labels and call `addNew`. */
+export const ROW_UNKNOWN = 0;
+export type RowState = 0 | 1 | 2;
+
+export class SeriesRows {
+  private readonly cache: SeriesCache | null;
+  /** Entry of the series placed last; -1 for none. */
+  private lastEntry = -1;
+
+  constructor(cache: SeriesCache | null) {
+    this.cache = cache;
+  }
+
+  /** Whenever the builder has been reset: its last row is no more. */
+  forget(): void {
+    this.lastEntry = -1;
+  }
+
+  place(builder: BatchBuilder, bytes: Uint8Array, start: number, end: number): RowState {
+    const { cache } = this;
+    if (cache === null) return ROW_UNKNOWN;
+    const known = cache.find(bytes, start, end);
+    if (known < 0) return ROW_UNKNOWN;
+    cache.touch(known);
+    if (cache.isDropped(known)) return ROW_DROPPED;
+    if (known === this.lastEntry) return ROW_PLACED;
+    this.lastEntry = known;
+    const { labelBytes, hashes } = cache;
+    builder.addSeriesHashed(
+      labelBytes,
+      cache.labelStart(known),
+      cache.labelEnd(known),
+      hashes,
+      cache.hashOffset(known),
+    );
+    return ROW_PLACED;
+  }
+
+  /** The series last looked for, with its finished, sorted labels; null where it is not wanted. */
+  addNew(builder: BatchBuilder, labels: LabelSet | null): void {
+    const { cache } = this;
+    if (labels === null) {
+      if (cache !== null) cache.touch(cache.addDropped());
+      return;
+    }
+    const row = builder.addSeriesSet(labels);
+    if (cache === null) return;
+    const entry = builder.copyRowTo(cache, row);
+    cache.touch(entry);
+    this.lastEntry = entry;
+  }
+}
