@@ -4,6 +4,7 @@
  * A handler throws an ApiError (or lets an error of the engine or storage through, which `toApiError` sorts by name: errors
  * that crossed a thread keep their name, not their class). Everything unknown is `internal` and a bug of ours.
  */
+import type { RateLimitedError } from '../contracts/sample-sink.ts';
 
 /** Code -> HTTP status, as Prometheus 3 has it; the last three are ours. */
 export const ERROR_STATUS = {
@@ -67,6 +68,8 @@ export function toApiError(error: unknown): ApiError {
       return new ApiError('too_many_requests', e.message, 5);
     case 'QueueTimeoutError':
       return new ApiError('overloaded', e.message, 5);
+    case 'RateLimitedError':
+      return new ApiError('too_many_requests', e.message, (e as Partial<RateLimitedError>).data?.retryAfterS ?? 5);
     case 'StorageFullError':
     case 'ShuttingDownError':
       return new ApiError('overloaded', e.message, 5);

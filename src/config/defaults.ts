@@ -78,6 +78,36 @@ export const DEFAULTS = Object.freeze({
       sync_interval: '100ms',
     }),
   }),
+  limits: Object.freeze({
+    // Some 2 GB of memory. More than a server of the usual size should meet unasked; an explosion meets it in minutes.
+    active_series: 3_000_000,
+    // A histogram of a thousand pods has half a million; more in one metric is a label gone wrong.
+    series_per_metric: 1_000_000,
+    // 0 = no limit: one team on one server has nobody to be protected from.
+    samples_per_second: 0,
+    // 0 = one second's worth: what senders hold back over a restart comes at once.
+    samples_burst: 0,
+    // Service discovery and resource attributes bring 20 to 40.
+    labels_per_series: 64,
+    // Bytes. No name made by hand is longer.
+    label_name_length: 1024,
+    // Bytes. Texts (statements, stack traces) belong into logs.
+    label_value_length: 2048,
+    // One value per user or request makes one series per user or request. With their spellings as attributes.
+    blocked_labels: Object.freeze(['user_id', 'request_id', 'session_id', 'user.id', 'request.id', 'session.id']),
+    // More than a page of graphs could show.
+    exemplars_per_second: 1000,
+    // Some 36 bytes each in memory.
+    exemplars_kept: 100_000,
+    // One per series and minute is kept besides.
+    exemplars_one_in: 1000,
+    // Texts of so many metrics; a big cluster has some thousands.
+    metadata_metrics: 20_000,
+    // '' = of the container, or three quarters of the machine.
+    memory: '',
+    // Tenant name to its own limits.
+    tenants: Object.freeze({}),
+  }),
   query: Object.freeze({
     // Longer than a person waits.
     timeout: '30s',

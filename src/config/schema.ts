@@ -107,6 +107,36 @@ const RULES_MAX = 100;
 
 const count = (max: number, min = 0) => z.int().min(min).max(max);
 
+/** Most of anything that limits count. */
+const LIMIT_MAX = 1e12;
+
+/** Limits that a tenant may have of its own. 0 = none. */
+const tenantLimits = {
+  active_series: count(LIMIT_MAX),
+  series_per_metric: count(LIMIT_MAX),
+  samples_per_second: count(LIMIT_MAX),
+  samples_burst: count(LIMIT_MAX),
+  labels_per_series: count(4096),
+  label_name_length: count(1_000_000),
+  label_value_length: count(1_000_000),
+  blocked_labels: z.array(z.string().min(1).max(1024)).max(1000),
+  exemplars_per_second: count(LIMIT_MAX),
+  exemplars_kept: count(100_000_000, 1),
+  exemplars_one_in: count(1_000_000, 1),
+  metadata_metrics: count(1_000_000, 1),
+};
+type TenantLimitKey = keyof typeof tenantLimits;
+
+/** The same with the defaults of the server. */
+function withDefaults<K extends TenantLimitKey>(shape: Pick<typeof tenantLimits, K>) {
+  const out: Record<string, z.ZodType> = {};
+  for (const key of Object.keys(shape) as K[]) {
+    const fallback = DEFAULTS.limits[key];
+    out[key] = (shape[key] as z.ZodType).default(Array.isArray(fallback) ? [...fallback] : fallback);
+  }
+  return out as { [key in K]: z.ZodDefault<(typeof tenantLimits)[key]> };
+}
+
 export const configSchema = z.strictObject({
   http: z
     .strictObject({
@@ -190,6 +220,13 @@ export const configSchema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
+  limits: z
+    .strictObject({
+      ...withDefaults(tenantLimits),
+      memory: optionalSize().prefault(DEFAULTS.limits.memory),
+      tenants: z.record(tenantName(), z.strictObject(tenantLimits).partial()).default({}),
+    })
+    .prefault({}),
   query: z
     .strictObject({
       timeout: duration().prefault(DEFAULTS.query.timeout),
@@ -205,4 +242,4 @@ export const configSchema = z.strictObject({
 export type Config = z.output<typeof configSchema>;
 
 /** Sections that take effect on a reload; all others need a restart. */
-export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self', 'log'];
+export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self', 'log', 'limits'];

@@ -21,10 +21,14 @@ export interface AppendResult {
   rejected: Rejection[];
   /** Series given by hash alone that the store does not know: their labels must be sent. Only between shards. */
   unknownSeries?: number;
+  /** Of samples and histograms: exact duplicates of what was there, not stored again. */
+  duplicates?: number;
+  /** Series that were made for this batch. */
+  newSeries?: number;
 }
 
 export interface Rejection {
-  /** too_many_series, label_blocked, invalid_labels, too_old, ... : a fixed vocabulary, used as a metric label. */
+  /** too_many_series, label_blocked (contracts/series-gate.ts), invalid, ... : a fixed vocabulary, used as a metric label. */
   reason: string;
   count: number;
   /** One example as text: metric, label, limit and remedy. */
@@ -34,6 +38,17 @@ export interface Rejection {
 /** The disk is full or failing: nothing is acknowledged until it recovers. HTTP 503. */
 export class StorageFullError extends Error {
   override name = 'StorageFullError';
+}
+
+/** The tenant sends more than it may just now, or memory is short and it has its share: nothing of the batch is stored. HTTP 429. */
+export class RateLimitedError extends Error {
+  override name = 'RateLimitedError';
+  /** Crosses threads as it is. */
+  readonly data: { retryAfterS: number; reason: 'rate_limited' | 'memory_pressure' };
+  constructor(message: string, reason: 'rate_limited' | 'memory_pressure', retryAfterS: number) {
+    super(message);
+    this.data = { retryAfterS, reason };
+  }
 }
 
 /** The process is draining. HTTP 503 with Retry-After. */

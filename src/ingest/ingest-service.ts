@@ -6,9 +6,10 @@
  * fail the same way); 503 when nothing may be acknowledged now. Which rows were refused, why and what to do stands in the body.
  */
 import type { IngestRequest, IngestResponse, IngestService } from '../contracts/ingest-service.ts';
-import type { AppendResult, Rejection, SampleSink } from '../contracts/sample-sink.ts';
+import type { AppendResult, RateLimitedError, Rejection, SampleSink } from '../contracts/sample-sink.ts';
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { IngestKernel } from '../lib/kernel/kernel.ts';
+import type { TenantId } from '../model/tenant.ts';
 import { type DecodedWrite, decodeWriteRequest, WriteDecodeError } from './remote-write/decode.ts';
 import { decodeWriteRequestV2 } from './remote-write/decode-v2.ts';
 import { importStream } from './stream-import.ts';
@@ -21,6 +22,8 @@ export interface IngestServiceDeps {
   now(): number;
   /** An error that no client caused. */
   onInternalError(error: Error): void;
+  /** Rows that a decoder left out; what the sink refuses is counted there. */
+  onRejected?(tenant: TenantId, rejected: readonly Rejection[]): void;
 }
 
 /** Seconds after which a sender may come back when the disk is full or the process is draining. */
@@ -54,6 +57,7 @@ async function ingestRemoteWrite(
     const stored = await deps.sink.append(request.tenant, decoded.batch, () => decodeAgain().batch);
     release(body);
     const headers: Record<string, string> = v2 ? writtenHeaders(stored) : {};
+    if (decoded.rejected.length > 0) deps.onRejected?.(request.tenant, decoded.rejected);
     const rejected = [...decoded.rejected, ...stored.rejected];
     if (rejected.length === 0) return { status: 204, headers, body: '' };
     return { status: 400, headers, body: describeRejections(rejected, stored) };
@@ -79,6 +83,10 @@ async function answering(deps: IngestServiceDeps, work: () => Promise<IngestResp
     // By name: the error may have crossed a thread.
     if (error.name === 'StorageFullError' || error.name === 'ShuttingDownError') {
       return { status: 503, headers: { 'retry-after': String(RETRY_AFTER_S) }, body: `${error.message}\n` };
+    }
+    if (error.name === 'RateLimitedError') {
+      const { retryAfterS } = (error as RateLimitedError).data;
+      return { status: 429, headers: { 'retry-after': String(retryAfterS) }, body: `${error.message}\n` };
     }
     deps.onInternalError(error);
     return {

@@ -13,6 +13,7 @@ import { errorText } from '../lib/log.ts';
 import type { FamilySnapshot } from '../lib/metrics.ts';
 import { RpcPort } from '../lib/rpc.ts';
 import { changeFeedBytes } from '../storage/tsdb/change-feed.ts';
+import { limitsConfig } from './admission-limits.ts';
 import { clusterAdmin } from './cluster-admin.ts';
 import type { Engine, EngineOptions, OpenEngine } from './ports.ts';
 import { queryServiceOver } from './query-link.ts';
@@ -102,6 +103,10 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
       for (const { rpc } of threads) void rpc.call<void>('logLevel', level);
     },
     corruptions: () => damaged.reduce((sum, n) => sum + n, 0),
+    setLimits: async limits => {
+      const plain = limitsConfig(limits);
+      await Promise.all(threads.map(t => t.rpc.call<void>('limits', plain)));
+    },
     close,
   };
 }
@@ -113,6 +118,8 @@ function sumOf(families: readonly FamilySnapshot[], name: string): number {
 
 function startThreads(options: EngineOptions): ShardThread[] {
   const count = options.shards;
+  const limits = limitsConfig(options.limits);
+  const admissionMemory = options.admissionMemory;
   const changeMemory = new SharedArrayBuffer(changeFeedBytes(count));
   const ports = mesh(count);
   return ports.map((peers, index) => {
@@ -125,7 +132,9 @@ function startThreads(options: EngineOptions): ShardThread[] {
       identitySecret: options.identitySecret,
       storage: options.storage,
       query: options.query,
+      limits,
       changeMemory,
+      admissionMemory,
       replayMemory: options.replay.memory,
       logLevel: options.logLevel,
       peers,

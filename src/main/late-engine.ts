@@ -3,6 +3,7 @@
  * once, and health checks are answered during replay); until the engine is open, and again once the process drains, these
  * ports answer 503 with Retry-After.
  */
+import type { Config } from '../config/schema.ts';
 import type { ReplayStatus, TsdbAdmin } from '../contracts/admin.ts';
 import type { IngestResponse, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryResponse, QueryService } from '../contracts/query-service.ts';
@@ -82,6 +83,11 @@ export class LateEngine {
 
   setLogLevel(level: LogLevel): void {
     this.engine?.setLogLevel(level);
+  }
+
+  /** Nothing where there is no engine (yet): it is opened with the limits of then. */
+  async setLimits(limits: Config['limits']): Promise<void> {
+    await this.engine?.setLimits(limits);
   }
 
   attach(engine: Engine): void {

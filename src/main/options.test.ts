@@ -28,12 +28,12 @@ test('docs/configuration.md names every flag, variable and key with its default'
     assert.ok(docs.includes(variableOf(spec.name)), variableOf(spec.name));
   }
   const visit = (value: unknown, path: string[]): void => {
-    if (typeof value === 'object' && value !== null) {
+    if (typeof value === 'object' && value !== null && !(Array.isArray(value) && value.length > 0)) {
       for (const [key, inner] of Object.entries(value)) visit(inner, [...path, key]);
       return;
     }
     // A bar in a table cell is written \\|.
-    const shown = value === '' ? 'empty' : `\`${String(value).replaceAll('|', '\\|')}\``;
+    const shown = value === '' ? 'empty' : `\`${String(value).replaceAll(',', ', ').replaceAll('|', '\\|')}\``;
     const row = docs.split('\n').find(line => line.startsWith(`| \`${path.join('.')}\` |`));
     assert.ok(row !== undefined, `${path.join('.')} is missing`);
     assert.ok(row.includes(`| ${shown} |`), `${path.join('.')}: the default is ${shown}, the line says ${row}`);

@@ -26,6 +26,9 @@ export interface EngineOptions {
   /** Limits and durations, in ms and bytes. */
   storage: Config['storage'];
   query: Config['query'];
+  limits: Config['limits'];
+  /** ADMISSION_BYTES, shared by all threads (pipeline/admission/board.ts). */
+  admissionMemory: SharedArrayBuffer;
   clock: Clock;
   log: Logger;
   logLevel: LogLevel;
@@ -49,6 +52,8 @@ export interface Engine {
   corruptions(): number;
   /** Of the engine's own threads. */
   setLogLevel(level: LogLevel): void;
+  /** A reload has brought other limits. */
+  setLimits(limits: Config['limits']): Promise<void>;
   /**
    * Stops accepting (ShuttingDownError from then on), finishes what runs, brings everything acknowledged to disk, ends the
    * workers. Called once.

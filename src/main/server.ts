@@ -18,12 +18,14 @@ import { ScrapeManager } from '../ingest/scrape/scrape-manager.ts';
 import { SelfCollector } from '../ingest/self/self-collector.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { IdentityHasher } from '../lib/identity-hash.ts';
-import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
+import { createLogger, errorText, type Logger, type LogLevel } from '../lib/log.ts';
 import { MetricsRegistry } from '../lib/metrics.ts';
 import { labelsFromMap } from '../model/labels.ts';
 import { DEFAULT_TENANT } from '../model/tenant.ts';
+import { ADMISSION_BYTES, AdmissionBoard } from '../pipeline/admission/board.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
+import { MemoryWatch } from './admission-memory.ts';
 import { baseRoutes, CONFIG_OPENAPI } from './base-routes.ts';
 import { HostPart } from './host-part.ts';
 import { HttpServer, isLoopback } from './http-server.ts';
@@ -151,6 +153,16 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const reloader = new Reloader({ first: loaded, load, clock, log: log.child({ part: 'config' }), metrics });
   const replay = new ReplayProgress(dataDir.shards);
   const engine = new LateEngine(replay);
+  const admissionMemory = new SharedArrayBuffer(ADMISSION_BYTES);
+  const memory = new MemoryWatch({
+    board: new AdmissionBoard(admissionMemory),
+    limitBytes: config.limits.memory,
+    clock,
+    log: log.child({ part: 'memory' }),
+    metrics,
+  });
+  memory.start();
+  stops.push(() => memory.stop());
   const status = new ProcessStatus(reloader, engine, options.flags);
   const scraper = new ScrapeManager({
     store: engine.scrapes,
@@ -200,6 +212,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
       hasher,
       storage: config.storage,
       query: config.query,
+      limits: config.limits,
+      admissionMemory,
       clock,
       log: log.child({ part: 'engine' }),
       logLevel,
@@ -238,6 +252,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   reloader.onChange(next => {
     scraper.apply(next.prometheus.scrapeConfigs);
     host.apply(next.config.host);
+    memory.setLimit(next.config.limits.memory);
+    engine.setLimits(next.config.limits).catch(error => log.error({ error: errorText(error) }, 'limits not applied'));
     self.setInterval(next.config.self.interval);
     setLogLevel(next.config.log.level as LogLevel);
   });

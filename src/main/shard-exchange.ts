@@ -58,7 +58,12 @@ export class ShardExchange implements SampleSink {
     const result = await this.appendOnce(tenant, batch, true);
     if ((result.unknownSeries ?? 0) === 0) return result;
     for (const outbox of this.outboxes) outbox?.forget();
-    return this.appendOnce(tenant, again(), false);
+    const whole = await this.appendOnce(tenant, again(), false);
+    // What went in the first time came as a duplicate now.
+    const before = result.samples + result.histograms - (result.duplicates ?? 0);
+    whole.duplicates = Math.max(0, (whole.duplicates ?? 0) - before);
+    whole.newSeries = (whole.newSeries ?? 0) + (result.newSeries ?? 0);
+    return whole;
   }
 
   /** Everything is copied before the first await. */
@@ -165,7 +170,8 @@ class Outbox {
 
   private answered(parcel: Parcel, answer: PackedAnswer): void {
     if (this.spareBuffers.length < 4) this.spareBuffers.push(answer.buffer);
-    if (answer.results.some(r => r.rejected.length > 0)) this.forget();
+    // Series refused by the gate are known by their hash there, too.
+    if (answer.results.some(r => r.rejected.some(({ reason }) => reason === 'invalid'))) this.forget();
     for (const [i, w] of parcel.waiters.entries()) w.resolve(answer.results[i] as AppendResult);
   }
 }
@@ -194,12 +200,22 @@ export function appendPacked(
 }
 
 export function mergeResults(results: readonly AppendResult[]): AppendResult {
-  const total: AppendResult = { samples: 0, histograms: 0, exemplars: 0, rejected: [], unknownSeries: 0 };
+  const total: AppendResult = {
+    samples: 0,
+    histograms: 0,
+    exemplars: 0,
+    rejected: [],
+    unknownSeries: 0,
+    duplicates: 0,
+    newSeries: 0,
+  };
   for (const r of results) {
     total.samples += r.samples;
     total.histograms += r.histograms;
     total.exemplars += r.exemplars;
     total.unknownSeries = (total.unknownSeries ?? 0) + (r.unknownSeries ?? 0);
+    total.duplicates = (total.duplicates ?? 0) + (r.duplicates ?? 0);
+    total.newSeries = (total.newSeries ?? 0) + (r.newSeries ?? 0);
     for (const rejection of r.rejected) addRejection(total.rejected, rejection);
   }
   return total;
@@ -208,5 +224,8 @@ export function mergeResults(results: readonly AppendResult[]): AppendResult {
 function addRejection(into: Rejection[], rejection: Rejection): void {
   const same = into.find(r => r.reason === rejection.reason);
   if (same === undefined) into.push({ ...rejection });
-  else same.count += rejection.count;
+  else {
+    same.count += rejection.count;
+    if (same.example === '') same.example = rejection.example;
+  }
 }

@@ -11,7 +11,7 @@ import { DEFAULT_HANDLER_OPTIONS } from '../api/prometheus/handler-context.ts';
 import { createPrometheusQueryHandler } from '../api/prometheus/query-handler.ts';
 import { rawStreamOfLeafSource } from '../api/prometheus/raw-stream.ts';
 import type { Config } from '../config/schema.ts';
-import type { IngestService } from '../contracts/ingest-service.ts';
+import type { IngestRequest, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryService } from '../contracts/query-service.ts';
 import type { SampleSink } from '../contracts/sample-sink.ts';
 import type { ScrapeStore } from '../contracts/scrape-store.ts';
@@ -22,6 +22,7 @@ import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createKernel } from '../lib/kernel/kernel.ts';
 import { errorText, type Logger } from '../lib/log.ts';
 import { type FamilySnapshot, LATENCY_BUCKETS, MetricsRegistry } from '../lib/metrics.ts';
+import type { LimitsConfig } from '../pipeline/admission/limits.ts';
 import { withoutReplicaLabels } from '../pipeline/replica-labels.ts';
 import { DEFAULT_QUERY_LIMITS } from '../query/limits/query-limits.ts';
 import { createPromqlEngine } from '../query/promql/engine.ts';
@@ -31,6 +32,7 @@ import { DEFAULT_FEATURES } from '../query/promql/parser.ts';
 import { SharedChangeFeed } from '../storage/tsdb/change-feed.ts';
 import type { TenantPolicy } from '../storage/tsdb/policies.ts';
 import { TsdbShard } from '../storage/tsdb/shard.ts';
+import { ShardAdmission } from './admission-shard.ts';
 import type { ReplayProgress } from './replay-progress.ts';
 import { ShardExchange } from './shard-exchange.ts';
 import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
@@ -45,7 +47,9 @@ export interface RuntimeOptions {
   identitySecret: Uint8Array;
   storage: Config['storage'];
   query: Config['query'];
+  limits: LimitsConfig;
   changeMemory: SharedArrayBuffer;
+  admissionMemory: SharedArrayBuffer;
   replay: ReplayProgress;
   log: Logger;
 }
@@ -58,7 +62,9 @@ const FRESH_MS = 60_000;
 export class ShardRuntime {
   readonly own: ShardHandle;
   readonly shard: TsdbShard;
+  /** For what this process collects itself. */
   readonly sink: SampleSink;
+  readonly admission: ShardAdmission;
   readonly ingest: IngestService;
   readonly scrapes: ScrapeStore;
   readonly query: QueryService;
@@ -68,23 +74,28 @@ export class ShardRuntime {
     options: RuntimeOptions,
     shard: TsdbShard,
     metrics: MetricsRegistry,
+    admission: ShardAdmission,
     peers: (ShardHandle | null)[],
   ) {
     this.shard = shard;
+    this.admission = admission;
     this.metrics = metrics;
     const { log } = options;
     this.own = localHandle({ shard, leaves: createLocalLeafSource(shard), index: shard, admin: adminOf(shard) });
     const all = peers.map(peer => peer ?? this.own);
     const hasher = new IdentityHasher(options.identitySecret);
     const exchange = new ShardExchange(options.index, shard, peers);
-    this.sink = withoutReplicaLabels(exchange, hasher, options.storage.dedup.replica_labels);
-    this.ingest = createIngestService({
+    const inner = withoutReplicaLabels(exchange, hasher, options.storage.dedup.replica_labels);
+    this.sink = admission.sink(inner, 'own');
+    const ingest = createIngestService({
       kernel: createKernel(),
       hasher,
-      sink: this.sink,
+      sink: admission.sink(inner, 'pushed'),
+      onRejected: (tenant, rejected) => admission.ledger.rejected(tenant, rejected),
       now: () => systemClock.now(),
       onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
     });
+    this.ingest = bySender(ingest, admission.senders);
     this.scrapes = new ScrapeSessions({ sink: this.sink, hasher, monotonic: () => systemClock.monotonic() });
     const leaves = createShardedLeafSource(all, options.index);
     const { query } = options;
@@ -129,7 +140,10 @@ export class ShardRuntime {
     const metrics = new MetricsRegistry();
     const { storage, replay, index } = options;
     replay.begin(index);
+    const admission = new ShardAdmission(options.admissionMemory, options.limits, metrics, systemClock);
     const shard = await TsdbShard.open({
+      gate: admission.gate,
+      rare: admission.rarePolicy(options.count),
       onReplay: (first, last, current) => replay.at(index, first, last, current),
       dir: options.dir,
       shardIndex: options.index,
@@ -156,7 +170,8 @@ export class ShardRuntime {
     });
     replay.end(index);
     shard.startUpkeep();
-    return new ShardRuntime(options, shard, metrics, peers);
+    admission.start(index, () => headBytes(shard));
+    return new ShardRuntime(options, shard, metrics, admission, peers);
   }
 
   metricsSnapshot(): FamilySnapshot[] {
@@ -164,6 +179,7 @@ export class ShardRuntime {
   }
 
   async close(): Promise<void> {
+    this.admission.stop();
     await this.shard.close();
   }
 }
@@ -196,6 +212,20 @@ function adminOf(shard: TsdbShard): ShardAdmin {
     cleanTombstones: () => shard.cleanTombstones(),
     snapshot: (folder, skipHead) => shard.snapshot(folder, skipHead),
     flush: () => shard.upkeep.flushAll(),
+  };
+}
+
+function headBytes(shard: TsdbShard): number {
+  return Object.values(shard.head.stats().memory).reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** What a request brings is counted as its sender's: the program that sent it, and by which protocol. */
+function bySender(ingest: IngestService, senders: ShardAdmission['senders']): IngestService {
+  const nameOf = (request: IngestRequest): string =>
+    `${request.protocol}: ${request.headers['user-agent']?.slice(0, 100) || 'without a User-Agent'}`;
+  return {
+    ingest: (request, body) => senders.run(nameOf(request), () => ingest.ingest(request, body)),
+    ingestStream: (request, body) => senders.run(nameOf(request), () => ingest.ingestStream(request, body)),
   };
 }
 

@@ -10,6 +10,7 @@ import { createLogger, type LogLevel } from '../lib/log.ts';
 import { type RpcHandlers, RpcPort } from '../lib/rpc.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
+import type { LimitsConfig } from '../pipeline/admission/limits.ts';
 import { queryHandlers } from './query-link.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { scrapeHandlers } from './scrape-link.ts';
@@ -24,7 +25,9 @@ export interface WorkerData {
   identitySecret: Uint8Array;
   storage: Config['storage'];
   query: Config['query'];
+  limits: LimitsConfig;
   changeMemory: SharedArrayBuffer;
+  admissionMemory: SharedArrayBuffer;
   replayMemory: SharedArrayBuffer;
   logLevel: LogLevel;
   /** By shard index; null in the own place. */
@@ -64,6 +67,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
   const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
     append: (a: { tenant: TenantId; batch: SampleBatch }) => runtime.sink.append(a.tenant, a.batch),
     ingest: (a: { request: IngestRequest; body: Uint8Array }) => runtime.ingest.ingest(a.request, a.body),
+    limits: (limits: LimitsConfig) => runtime.admission.replaceLimits(limits),
     metrics: () => runtime.metricsSnapshot(),
     close: () => runtime.close(),
   };

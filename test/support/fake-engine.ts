@@ -50,6 +50,7 @@ export class FakeEngine {
       setLogLevel: level => {
         this.logLevel = level;
       },
+      setLimits: async () => {},
       close: async () => {
         this.closed = true;
       },

@@ -18,6 +18,15 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
   const created = registry.counter('sightline_tsdb_series_created_total', 'Series made in the head.');
   const rejected = registry.counter('sightline_tsdb_rejected_samples_total', 'Samples refused, by reason.', ['reason']);
   const exemplarsStored = registry.counter('sightline_tsdb_exemplars_appended_total', 'Exemplars stored.');
+  const exemplarsLeftOut = registry.counter(
+    'sightline_tsdb_exemplars_left_out_total',
+    'Exemplars not kept: by sampling, or because they came too fast.',
+    ['reason'],
+  );
+  const sampled = exemplarsLeftOut.labels('sampled');
+  const rate = exemplarsLeftOut.labels('rate');
+  let [sampledBefore, rateBefore] = [0, 0];
+  const metadataLeftOut = registry.gauge('sightline_tsdb_metadata_left_out', 'Metric texts over the limit of metrics.');
   const series = registry.gauge('sightline_tsdb_head_series', 'Series in the head.');
   const memory = registry.gauge('sightline_tsdb_head_memory_bytes', 'Memory of the head by kind.', ['kind']);
   const wal = registry.gauge('sightline_tsdb_wal_bytes', 'Bytes in the write-ahead log.');
@@ -25,10 +34,14 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
   const blockCount = registry.gauge('sightline_tsdb_blocks', 'Blocks on disk.');
   const blockBytes = registry.gauge('sightline_tsdb_block_bytes', 'Bytes of blocks on disk.');
   const damaged = registry.gauge('sightline_tsdb_quarantined_files', 'Damaged files moved aside since the start.');
-  const tooMany = rejected.labels('too_many_series');
   const invalid = rejected.labels('invalid');
   registry.onCollect(() => {
     const stats = shard.head.stats();
+    const { thinned, limited } = shard.exemplarStore;
+    sampled.inc(thinned - sampledBefore);
+    rate.inc(limited - rateBefore);
+    [sampledBefore, rateBefore] = [thinned, limited];
+    metadataLeftOut.set(shard.metadataStore.dropped);
     series.set(stats.series);
     for (const [kind, bytes] of Object.entries(stats.memory)) memory.labels(kind).set(bytes);
     wal.set(stats.walBytes);
@@ -44,7 +57,7 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
       if (counts.outOfOrder > 0) outOfOrder.inc(counts.outOfOrder);
       if (counts.duplicates > 0) duplicates.inc(counts.duplicates);
       if (counts.newSeries > 0) created.inc(counts.newSeries);
-      if (counts.tooManySeries > 0) tooMany.inc(counts.tooManySeries);
+      for (const { reason, count } of counts.refused ?? []) rejected.labels(reason).inc(count);
       if (counts.invalid > 0) invalid.inc(counts.invalid);
       if (exemplars > 0) exemplarsStored.inc(exemplars);
     },

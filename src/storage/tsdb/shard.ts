@@ -9,6 +9,7 @@ import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
 import type { AppendResult, Rejection } from '../../contracts/sample-sink.ts';
+import type { SeriesGate } from '../../contracts/series-gate.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { errorText, type Logger } from '../../lib/log.ts';
 import type { MetricsRegistry } from '../../lib/metrics.ts';
@@ -20,7 +21,7 @@ import { tombstonesPathOf } from './block/reader.ts';
 import { BlockStore } from './block-store.ts';
 import type { SharedChangeFeed } from './change-feed.ts';
 import { hasStragglers } from './choose-by-series.ts';
-import { ExemplarStore } from './exemplars/exemplar-store.ts';
+import { type ExemplarPolicy, ExemplarStore } from './exemplars/exemplar-store.ts';
 import type { AppendCounts } from './head/appender.ts';
 import { Head } from './head/head.ts';
 import { compileMatchers } from './matchers.ts';
@@ -48,6 +49,10 @@ export interface ShardOptions {
   rules?: readonly PolicyRule[];
   /** Keeps one sample per this interval, for replicated scrapers; 0 or absent = all. */
   dedupMs?: number;
+  /** Lets new series in or not. */
+  gate?: SeriesGate;
+  /** What is kept of a tenant's exemplars in this shard, and of how many metrics it has texts. */
+  rare?: { exemplars(tenant: TenantId): ExemplarPolicy; metadataMetrics(tenant: TenantId): number };
   /** Bytes of inflated blocks and of their indexes kept in memory. */
   blockCacheBytes?: number;
   /** Bytes of sealed head chunks kept in memory. */
@@ -132,12 +137,18 @@ export class TsdbShard extends ShardSource {
       dir: `${dir}/head`,
       sync: options.walSync,
       chunkCacheBytes: options.chunkCacheBytes,
+      gate: options.gate ?? null,
       onReplay: options.onReplay,
       log: message => log.warn(message),
     });
     log.info({ ...replayFacts(head), ms: Math.round(performance.now() - began) }, 'replayed the head');
-    const exemplars = new ExemplarStore(`${dir}/exemplars`);
+    const exemplars = new ExemplarStore(`${dir}/exemplars`, {}, undefined, () => options.clock.now());
     const metadata = new MetadataStore(`${dir}/metadata`);
+    const { rare } = options;
+    if (rare !== undefined) {
+      exemplars.setPolicy(tenant => rare.exemplars(tenant));
+      metadata.setPolicy(tenant => rare.metadataMetrics(tenant));
+    }
     for (const damage of [...exemplars.damage, ...metadata.damage]) log.error(damage);
     return new TsdbShard(options, head, blocks, exemplars, metadata);
   }
@@ -190,8 +201,8 @@ export class TsdbShard extends ShardSource {
       this.options.changes.note(this.options.shardIndex, tenant, counts.minT);
     }
     this.metrics.count(counts, exemplars);
-    const { samples, histograms, unknownSeries } = counts;
-    return { samples, histograms, exemplars, rejected: rejections(counts), unknownSeries };
+    const { samples, histograms, unknownSeries, duplicates, newSeries } = counts;
+    return { samples, histograms, exemplars, rejected: rejections(counts), unknownSeries, duplicates, newSeries };
   }
 
   async deleteSeries(
@@ -286,10 +297,7 @@ async function copyLogs(from: string, to: string): Promise<void> {
 }
 
 function rejections(counts: AppendCounts): Rejection[] {
-  const rejected: Rejection[] = [];
-  if (counts.tooManySeries > 0) {
-    rejected.push({ reason: 'too_many_series', count: counts.tooManySeries, example: counts.tooManySeriesExample });
-  }
+  const rejected: Rejection[] = counts.refused ?? [];
   if (counts.invalid > 0) {
     rejected.push({
       reason: 'invalid',

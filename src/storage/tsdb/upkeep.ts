@@ -11,6 +11,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { Mutex } from '../../lib/mutex.ts';
 import { newUlid } from '../../lib/ulid.ts';
+import { TimeSlice } from '../../lib/yield.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { downsampleBlock } from './block/downsample.ts';
@@ -141,9 +142,23 @@ export class Upkeep {
     await this.mutex.run(async () => this.expire());
     if (now - this.collectedAt > COLLECT_EVERY_MS) {
       this.collectedAt = now;
-      const removed = head.gcSeries(now - STALE_SERIES_MS);
+      const removed = await this.collect(now - STALE_SERIES_MS);
       if (removed > 0) this.o.log.info({ series: removed }, 'series without new samples left the head');
     }
+  }
+
+  /** In slices of the head's own size: an explosion leaves as it came, by the million. */
+  private async collect(olderThan: number): Promise<number> {
+    let total = 0;
+    const slice = new TimeSlice();
+    while (!this.stopped) {
+      const removed = this.o.head.gcSeries(olderThan);
+      total += removed;
+      if (removed === 0) break;
+      await this.o.head.maintain();
+      await slice.pause();
+    }
+    return total;
   }
 
   private async flush(maxT: number): Promise<void> {

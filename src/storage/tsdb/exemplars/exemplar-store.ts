@@ -41,6 +41,19 @@ const DEFAULT_LIMITS: Readonly<ExemplarLimits> = Object.freeze({
   segmentBytes: 8 << 20,
 });
 
+/** What a tenant's exemplars are thinned to; asked with each batch. */
+export interface ExemplarPolicy {
+  /** Rows kept of the tenant; 0 = the store's own limit. */
+  kept: number;
+  /** Besides the first of a series and minute, one in so many is kept; 1 = all. */
+  oneIn: number;
+  /** New ones taken per second; 0 = no limit. */
+  perSecond: number;
+}
+
+/** An exemplar of each series is kept in each such interval. ms. */
+const SURE_MS = 60_000;
+
 /** Where limits bite for all tenants together, this share of the largest one goes at once. */
 const EVICT_SHARE = 16;
 
@@ -56,15 +69,31 @@ export class ExemplarStore {
   private nextRef = 1;
   private readonly writer = new RecordWriter();
   private readonly rowBytes = new Uint8Array(MAX_EXEMPLAR_BYTES);
+  private policyOf: ((tenant: TenantId) => ExemplarPolicy) | null = null;
+  private readonly now: () => number;
+  /** Exemplars left out: by sampling, and because they came too fast. */
+  thinned = 0;
+  limited = 0;
   /** What replay found wrong; the rest serves. */
   readonly damage: string[] = [];
 
-  constructor(dir: string, limits: Partial<ExemplarLimits> = {}, files: Files = nodeFiles) {
+  constructor(
+    dir: string,
+    limits: Partial<ExemplarLimits> = {},
+    files: Files = nodeFiles,
+    now: () => number = Date.now,
+  ) {
     this.dir = dir;
+    this.now = now;
     this.files = files;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     files.makeDir(dir);
     this.replay();
+  }
+
+  /** Without it all are kept that there is room for. */
+  setPolicy(policyOf: (tenant: TenantId) => ExemplarPolicy): void {
+    this.policyOf = policyOf;
   }
 
   get rowCount(): number {
@@ -74,8 +103,8 @@ export class ExemplarStore {
   }
 
   /**
-   * Stores the exemplars of a batch whose series are among `chosen` (all where null). Returns how many count as stored,
-   * those already there included. Throws a StorageFullError where nothing may be acknowledged.
+   * Stores the exemplars of a batch whose series are among `chosen` (all where null). Returns how many were accepted: those already
+   * there, and those that sampling leaves out, included. Throws a StorageFullError where nothing may be acknowledged.
    */
   append(tenant: TenantId, batch: SampleBatch, chosen: Uint32Array | null): number {
     const exemplars = batch.exemplars;
@@ -155,12 +184,38 @@ export class ExemplarStore {
     const labelsOf = () => batch.labelBytes.slice(batch.labelStart[i], batch.labelEnd[i]);
     const series = index.series(batch.hashes, i * 4, labelsOf);
     if (index.has(series, e.timestampMs, check)) return true;
+    if (!this.isWanted(tenant, index, series, e.timestampMs)) return true;
     const log = this.currentLog();
     if (series.segment !== this.logNumber) this.define(tenant, series);
     this.writer.exemplarHead(series.ref);
     const offset = log.size + this.writer.at;
     this.writer.raw(body);
     index.add(series, e.timestampMs, { segment: this.logNumber, offset, length: body.length, check });
+    return true;
+  }
+
+  /**
+   * The first of its series and minute is; of the others one in so many, chosen by series and time, so that a second sender of
+   * the same series chooses the same.
+   */
+  private isWanted(
+    tenant: TenantId,
+    index: TenantExemplars,
+    series: ExemplarSeriesEntry,
+    timestampMs: number,
+  ): boolean {
+    const policy = this.policyOf?.(tenant);
+    if (policy === undefined) return true;
+    if (policy.kept > 0) index.limitRows(policy.kept);
+    const minute = Math.floor(timestampMs / SURE_MS);
+    if (minute <= series.keptMinute && policy.oneIn > 1 && mixed(series.hash, timestampMs) % policy.oneIn !== 0) {
+      this.thinned++;
+      return false;
+    }
+    if (policy.perSecond > 0 && !index.takeOne(policy.perSecond, this.now())) {
+      this.limited++;
+      return false;
+    }
     return true;
   }
 
@@ -304,4 +359,13 @@ export class ExemplarStore {
   private path(number: number): string {
     return `${this.dir}/${String(number).padStart(8, '0')}.exemplars`;
   }
+}
+
+/** A number of 32 bits that depends on all bits of both. */
+function mixed(hash: Uint32Array, timestampMs: number): number {
+  let h = (hash[0] as number) ^ timestampMs ^ Math.floor(timestampMs / 2 ** 32);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35) ^ (hash[1] as number);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  return (h ^ (h >>> 15)) >>> 0;
 }

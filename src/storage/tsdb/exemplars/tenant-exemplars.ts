@@ -19,6 +19,8 @@ export interface ExemplarSeriesEntry {
   hash: Uint32Array;
   /** Sequence number of its newest row. */
   lastRow: number;
+  /** Newest minute since the epoch of which a row was kept. */
+  keptMinute: number;
   /** The segment in which it was defined last, and its number there. */
   segment: number;
   ref: number;
@@ -33,7 +35,10 @@ export interface RowPosition {
 }
 
 export class TenantExemplars {
-  private readonly maxRows: number;
+  private maxRows: number;
+  /** Of the rate limit: what may come at once, and when that was reckoned. */
+  private tokens = 0;
+  private tokensAtMs = Number.NEGATIVE_INFINITY;
   private capacity = 64;
   private times = new Float64Array(this.capacity);
   private previous = new Float64Array(this.capacity);
@@ -74,6 +79,7 @@ export class TenantExemplars {
       labels: labels(),
       hash: hash.slice(hashAt, hashAt + 4),
       lastRow: NO_ROW,
+      keptMinute: -1,
       segment: 0,
       ref: 0,
     };
@@ -109,7 +115,27 @@ export class TenantExemplars {
     this.lengths[i] = at.length;
     this.checks[i] = at.check;
     series.lastRow = this.next++;
+    series.keptMinute = Math.max(series.keptMinute, Math.floor(timestampMs / 60_000));
     if (this.seriesCount > 2 * this.seriesAtLastSweep + 1024) this.sweep();
+  }
+
+  /** Keeps so many rows from now on; where there are more, the oldest go. */
+  limitRows(rows: number): void {
+    if (rows === this.maxRows) return;
+    this.maxRows = rows;
+    if (this.capacity <= rows) return;
+    if (this.rowCount > rows) this.dropOldest(this.rowCount - rows);
+    this.resize(Math.max(1, rows));
+  }
+
+  /** Whether one more may come now, at so many per second; as many may come at once. */
+  takeOne(perSecond: number, nowMs: number): boolean {
+    const grown = this.tokens + (Math.max(0, nowMs - this.tokensAtMs) / 1000) * perSecond;
+    this.tokens = Math.min(perSecond, grown);
+    this.tokensAtMs = nowMs;
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
   }
 
   /** Lets the oldest rows go: all from the front that are older than `beforeMs`. */
@@ -181,7 +207,11 @@ export class TenantExemplars {
   }
 
   private grow(): void {
-    const capacity = Math.min(this.maxRows, this.capacity * 2);
+    this.resize(Math.min(this.maxRows, this.capacity * 2));
+  }
+
+  /** @param capacity at least `rowCount` */
+  private resize(capacity: number): void {
     const { times, previous, segments, offsets, lengths, checks } = this;
     this.times = new Float64Array(capacity);
     this.previous = new Float64Array(capacity);

@@ -6,7 +6,8 @@
  * hash lies on the cache line that is read next anyway), and an in-order sample goes straight into the tail.
  */
 
-import { decodeLabels, formatLabels } from '../../../model/labels.ts';
+import type { Rejection } from '../../../contracts/sample-sink.ts';
+import type { SeriesGate, SeriesRefusal } from '../../../contracts/series-gate.ts';
 import { type HistogramSample, LABELS_OMITTED, type SampleBatch } from '../../../model/sample-batch.ts';
 import { putStale } from '../../../model/stale.ts';
 import { encodeHistogramRows, type HistogramRow, SampleStage } from '../wal/records.ts';
@@ -14,6 +15,7 @@ import type { Wal } from '../wal/wal.ts';
 import type { Limbo } from './gc.ts';
 import { encodeHistogram, isStaleHistogram, isStorable } from './histogram-codec.ts';
 import type { Tenant } from './label-index.ts';
+import { RefusedSeries } from './refused-series.ts';
 import { Registrar } from './registrar.ts';
 import type { SeriesLog } from './series-log.ts';
 import {
@@ -39,9 +41,8 @@ export interface AppendCounts {
   newSeries: number;
   /** Samples refused: impossible timestamps, labels in no canonical form, too many buckets. */
   invalid: number;
-  /** Samples refused because the tenant has as many series as it may; an example of such a series, or ''. */
-  tooManySeries: number;
-  tooManySeriesExample: string;
+  /** Samples of series that the gate does not let in, by reason; null where there are none. */
+  refused: Rejection[] | null;
   /** Series sent by their hash alone that are not here (any more): the sender must send their labels. */
   unknownSeries: number;
   /** Oldest time that has changed; Infinity where nothing has. ms */
@@ -53,7 +54,8 @@ export class Appender {
   private readonly seriesLog: SeriesLog;
   private readonly wal: Wal;
   private readonly registrar: Registrar;
-  private readonly seriesMax: (tenant: string) => number;
+  private readonly gate: SeriesGate | null;
+  private readonly refused = new RefusedSeries();
   private readonly stage = new SampleStage();
   private readonly oooStage = new SampleStage();
   private histograms: HistogramRow[] = [];
@@ -66,12 +68,12 @@ export class Appender {
   private counts: AppendCounts = newCounts();
   private readonly marker = new Float64Array(1);
 
-  constructor(store: HeadStore, seriesLog: SeriesLog, wal: Wal, limbo: Limbo, seriesMax: (tenant: string) => number) {
+  constructor(store: HeadStore, seriesLog: SeriesLog, wal: Wal, limbo: Limbo, gate: SeriesGate | null) {
     this.store = store;
     this.seriesLog = seriesLog;
     this.wal = wal;
     this.registrar = new Registrar(store, limbo);
-    this.seriesMax = seriesMax;
+    this.gate = gate;
     putStale(this.marker, 0);
   }
 
@@ -213,25 +215,45 @@ export class Appender {
   }
 
   private register(tenant: Tenant, batch: SampleBatch, i: number, samples: number): number {
-    const { counts } = this;
+    const { counts, gate } = this;
+    const { hashes } = batch;
+    if (gate !== null) {
+      this.refused.at(gate.epoch);
+      const reason = this.refused.find(hashes, i * 4);
+      if (reason !== null) return this.refuse(reason, samples, this.refused.text);
+    }
     const start = batch.labelStart[i] as number;
     if (start === LABELS_OMITTED) {
       counts.unknownSeries++;
       return -1;
     }
-    const max = this.seriesMax(tenant.id);
     const end = batch.labelEnd[i] as number;
-    if (max > 0 && tenant.seriesCount >= max) {
-      counts.tooManySeries += samples;
-      if (counts.tooManySeriesExample === '') {
-        counts.tooManySeriesExample = formatLabels(decodeLabels(batch.labelBytes, start, end));
-      }
+    const reason = gate === null ? null : gate.admit(tenant.id, batch.labelBytes, start, end);
+    if (gate !== null && reason !== null) {
+      const text = gate.explain();
+      this.refused.add(hashes, i * 4, reason, text);
+      return this.refuse(reason, samples, text);
+    }
+    const ref = this.registrar.register(tenant, batch.labelBytes, start, end, hashes, i * 4, this.seriesLog);
+    if (ref < 0) {
+      counts.invalid += samples;
       return -1;
     }
-    const ref = this.registrar.register(tenant, batch.labelBytes, start, end, batch.hashes, i * 4, this.seriesLog);
-    if (ref < 0) counts.invalid += samples;
-    else counts.newSeries++;
+    gate?.made();
+    counts.newSeries++;
     return ref;
+  }
+
+  private refuse(reason: SeriesRefusal, samples: number, text: string): -1 {
+    this.counts.refused ??= [];
+    const { refused } = this.counts;
+    const known = refused.find(r => r.reason === reason);
+    if (known === undefined) refused.push({ reason, count: samples, example: text });
+    else {
+      known.count += samples;
+      if (known.example === '') known.example = text;
+    }
+    return -1;
   }
 
   /** Not newer than the series' newest sample, or older than the head takes in order. */
@@ -411,8 +433,7 @@ function newCounts(): AppendCounts {
     outOfOrder: 0,
     newSeries: 0,
     invalid: 0,
-    tooManySeries: 0,
-    tooManySeriesExample: '',
+    refused: null,
     unknownSeries: 0,
     minT: Infinity,
   };

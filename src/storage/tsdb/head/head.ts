@@ -12,6 +12,7 @@
  */
 
 import { StorageFullError } from '../../../contracts/sample-sink.ts';
+import type { SeriesGate } from '../../../contracts/series-gate.ts';
 import type { SampleBatch } from '../../../model/sample-batch.ts';
 import type { CompiledMatcher, Part } from '../part.ts';
 import { type Files, nodeFiles } from '../wal/files.ts';
@@ -22,6 +23,7 @@ import { Background } from './background.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
 import { HeadFlush } from './flush.ts';
 import { forget } from './forget.ts';
+import { metricOf, tellFound, tenantOf } from './found-series.ts';
 import { bury, Limbo, Sweeper, staleRefs } from './gc.ts';
 import { Pins } from './pins.ts';
 import { HeadReader, HeadSet } from './reader.ts';
@@ -53,8 +55,8 @@ export interface HeadOptions {
   rewriteSliceRows?: number;
   /** Out-of-order rows from which on `needsOooFlush` asks for a flush. At four times as many, appends are refused. */
   oooRowsMax?: number;
-  /** Most live series of a tenant, 0 = no limit; asked when a new series comes. */
-  seriesMax?: (tenant: string) => number;
+  /** Lets new series in or not, and is told of all that come and go. Without one all come in. */
+  gate?: SeriesGate | null;
   log?: (message: string) => void;
   /** Told during the replay: what is being read, files done, files in all. */
   /** Told of each segment before it is read back: those that are there, and the one at hand. */
@@ -83,7 +85,8 @@ export interface HeadStats {
 
 /** Most chunk pages that may wait for a failing disk before appends are refused. */
 const WAITING_PAGES_MAX = 256;
-const COLLECT_MAX = 100_000;
+/** Series collected at once: some 20 ms. */
+const COLLECT_MAX = 20_000;
 
 export class Head implements Part {
   readonly report: ReplayReport;
@@ -99,6 +102,7 @@ export class Head implements Part {
   private readonly appender: Appender;
   private readonly upkeep: Upkeep;
   private readonly background: Background;
+  private readonly gate: SeriesGate | null;
   private readonly sync: SyncPolicy;
   private readonly oooRowsMax: number;
   private readonly flushArenaBytes: number;
@@ -142,7 +146,9 @@ export class Head implements Part {
     const { free, unswept } = unusedRefs(this.store);
     this.sweeper.add(unswept, -1);
     this.limbo.add(free, this.wal.segment - 1, this.store.chunks.endPage - 1);
-    this.appender = new Appender(this.store, this.seriesLog, this.wal, this.limbo, options.seriesMax ?? (() => 0));
+    this.gate = options.gate ?? null;
+    this.appender = new Appender(this.store, this.seriesLog, this.wal, this.limbo, this.gate);
+    if (this.gate !== null) tellFound(this.store, unswept, this.gate);
     this.upkeep = new Upkeep(
       {
         store: this.store,
@@ -382,7 +388,10 @@ export class Head implements Part {
     this.recover();
     const refs = staleRefs(this.store, olderThan, COLLECT_MAX);
     if (refs.length === 0) return 0;
-    for (const ref of refs) bury(this.store, ref);
+    for (const ref of refs) {
+      if (this.gate !== null) this.gate.gone(tenantOf(this.store, ref), metricOf(this.store, ref));
+      bury(this.store, ref);
+    }
     this.sweeper.add(refs, this.pins.next());
     this.seriesLog.addDead(refs);
     this.commitSeriesLog();

@@ -64,6 +64,7 @@ export class MetadataStore {
   /** Entries left out because there are too many metrics. */
   dropped = 0;
   readonly damage: string[] = [];
+  private metricsOf: ((tenant: TenantId) => number) | null = null;
 
   constructor(dir: string, limits: Partial<MetadataLimits> = {}, files: Files = nodeFiles) {
     this.dir = dir;
@@ -71,6 +72,11 @@ export class MetadataStore {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     files.makeDir(dir);
     this.log = this.replay();
+  }
+
+  /** Metrics that a tenant may have, 0 = as many as without it. */
+  setPolicy(metricsOf: (tenant: TenantId) => number): void {
+    this.metricsOf = metricsOf;
   }
 
   /** Takes entries in; writes those that are new. Throws a StorageFullError where that fails. */
@@ -114,7 +120,8 @@ export class MetadataStore {
     let metrics = this.tenants.get(tenant);
     const variants = metrics?.get(entry.metric);
     if (variants === undefined) {
-      if ((metrics?.size ?? 0) >= this.limits.metricsPerTenant || this.metricCount >= this.limits.metrics) {
+      const most = this.metricsOf?.(tenant) || this.limits.metricsPerTenant;
+      if ((metrics?.size ?? 0) >= most || this.metricCount >= this.limits.metrics) {
         this.dropped++;
         return false;
       }

@@ -1,0 +1,134 @@
+/**
+ * Admission through a whole process: the offending series is refused and told, the rest is stored, `up` stays 1; limits change on a
+ * reload; rates are answered 429; and the ledger accounts for every item.
+ */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { remoteWrite, type WriteSeries } from '../support/remote-write.ts';
+import { Sightline } from '../support/sightline.ts';
+
+const QUIET = 'host: {enabled: false}\nself: {interval: 1h}\nlog: {level: warn}\n';
+
+function series(labels: Record<string, string>, t = Date.now(), value = 1): WriteSeries {
+  return { labels: Object.entries(labels).flat(), timestamps: [t], values: Float64Array.of(value) };
+}
+
+/** Value of a family's samples whose labels hold all of `labels`, summed. */
+async function metric(server: Sightline, name: string, labels: Record<string, string> = {}): Promise<number> {
+  let sum = 0;
+  for (const line of (await server.get('/metrics')).split('\n')) {
+    if (!line.startsWith(`${name}{`) && !line.startsWith(`${name} `)) continue;
+    if (!Object.entries(labels).every(([k, v]) => line.includes(`${k}="${v}"`))) continue;
+    sum += Number(line.slice(line.lastIndexOf(' ') + 1));
+  }
+  return sum;
+}
+
+async function count(server: Sightline, selector: string): Promise<number> {
+  return Number((await server.query(`count(${selector})`))[0]?.value[1] ?? 0);
+}
+
+test('only the series with a blocked label is refused; the sender is told what to do; nothing counts as lost', async t => {
+  const server = await Sightline.start(t, { config: QUIET, args: ['--shards', '2'] });
+  const now = Date.now();
+  const request = (time: number): WriteSeries[] => [
+    ...Array.from({ length: 50 }, (_, i) => series({ __name__: 'good', i: String(i) }, time)),
+    ...Array.from({ length: 30 }, (_, i) => series({ __name__: 'logins_total', user_id: String(i) }, time)),
+    series({ __name__: 'spans', 'session.id': 'x' }, time),
+  ];
+  for (let round = 0; round < 4; round++) {
+    const { status, body } = await remoteWrite(server.url, request(now - 60_000 + round * 1000), {
+      v2: round % 2 === 1,
+    });
+    assert.equal(status, 400);
+    assert.match(body, /31 refused, label_blocked: metric (logins_total|spans): label "(user_id|session\.id)"/);
+    assert.match(body, /limits\.blocked_labels.*labeldrop/);
+    assert.match(body, /stored: 50 samples/);
+  }
+  assert.equal(await count(server, 'good'), 50);
+  assert.equal(await count(server, '{user_id!=""}'), 0);
+  const owner = { signal: 'metrics', tenant: 'default' };
+  const received = await metric(server, 'sightline_ingest_received_items_total', owner);
+  assert.equal(received, 4 * 81);
+  assert.equal(await metric(server, 'sightline_ingest_stored_items_total', owner), 4 * 50);
+  assert.equal(
+    await metric(server, 'sightline_ingest_refused_items_total', { ...owner, reason: 'label_blocked' }),
+    4 * 31,
+  );
+  assert.equal(await metric(server, 'sightline_ingest_dropped_items_total', owner), 0);
+  await remoteWrite(server.url, [series({ __name__: 'good', i: '0' }, now - 57_000)]);
+  assert.equal(await metric(server, 'sightline_ingest_duplicate_items_total', owner), 1);
+});
+
+test('limits of series hold over all shards, per tenant, and change on a reload', async t => {
+  const limits = (all: string) => `${QUIET}limits: {active_series: ${all}, tenants: {small: {active_series: 50}}}\n`;
+  const server = await Sightline.start(t, { config: limits('500'), args: ['--shards', '3'] });
+  const many = (n: number, name = 'm') => Array.from({ length: n }, (_, i) => series({ __name__: name, i: String(i) }));
+  const first = await remoteWrite(server.url, many(1000));
+  assert.equal(first.status, 400);
+  assert.match(first.body, /500 refused, too_many_series: metric m: .*limits\.active_series/);
+  assert.match((await remoteWrite(server.url, many(100), { tenant: 'small' })).body, /50 refused, too_many_series/);
+  // What is there goes on.
+  assert.equal((await remoteWrite(server.url, [series({ __name__: 'm', i: '0' })])).status, 204);
+  // Refused ones are known by their hash, wherever they are sent from.
+  for (let round = 0; round < 4; round++) {
+    assert.match((await remoteWrite(server.url, many(1000))).body, /500 refused, too_many_series: metric m/);
+  }
+  // Counts survive a crash.
+  await server.kill();
+  await server.launch();
+  assert.match((await remoteWrite(server.url, many(10, 'other'))).body, /10 refused, too_many_series: metric other/);
+  writeFileSync(join(server.dir, 'sightline.yaml'), limits('2000'));
+  assert.equal((await fetch(`${server.url}/-/reload`, { method: 'POST' })).status, 200);
+  let status = 0;
+  for (let tries = 0; tries < 100 && status !== 204; tries++) {
+    status = (await remoteWrite(server.url, many(1000))).status;
+  }
+  assert.equal(status, 204);
+  assert.equal(await count(server, 'm'), 1000);
+});
+
+test('too many samples per second are answered 429 with Retry-After, and nothing of them is stored', async t => {
+  const config = `${QUIET}limits: {tenants: {fast: {samples_per_second: 10, samples_burst: 100}}}\n`;
+  const server = await Sightline.start(t, { config });
+  const many = Array.from({ length: 100 }, (_, i) => series({ __name__: 'm', i: String(i) }));
+  assert.equal((await remoteWrite(server.url, many, { tenant: 'fast' })).status, 204);
+  const refused = await remoteWrite(server.url, many, { tenant: 'fast' });
+  assert.equal(refused.status, 429);
+  assert.match(refused.body, /tenant "fast" sends more than 10 samples\/s \(limits\.samples_per_second, burst 100\)/);
+  assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+  assert.equal((await remoteWrite(server.url, many)).status, 204, 'other tenants go on');
+  const labels = { tenant: 'fast', reason: 'rate_limited' };
+  assert.equal(await metric(server, 'sightline_ingest_deferred_items_total', labels), 100);
+  assert.equal(await metric(server, 'sightline_ingest_received_items_total', { tenant: 'fast' }), 100);
+});
+
+test('a scraped target that explodes keeps up = 1, and its other series', async t => {
+  let scrapes = 0;
+  const target = createServer((_request, response) => {
+    scrapes++;
+    const users = Array.from({ length: 200 }, (_, i) => `hits_total{user_id="${i}"} 1\n`).join('');
+    const paths = Array.from({ length: 200 }, (_, i) => `paths_total{path="${scrapes}-${i}"} 1\n`).join('');
+    response.setHeader('content-type', 'text/plain; version=0.0.4');
+    response.end(`fine 1\n${users}${paths}`);
+  });
+  await new Promise<void>(done => target.listen(0, '127.0.0.1', done));
+  t.after(() => target.close());
+  const { port } = target.address() as AddressInfo;
+  const job = `{job_name: a, scrape_interval: 1s, scrape_timeout: 1s, static_configs: [{targets: ['127.0.0.1:${port}']}]}`;
+  const config = `${QUIET}limits: {active_series: 300}\nscrape_configs: [${job}]\n`;
+  const server = await Sightline.start(t, { config });
+  for (let tries = 0; scrapes < 4 && tries < 200; tries++) await sleep(50);
+  assert.equal((await server.query('up'))[0]?.value[1], '1');
+  assert.equal((await server.query('fine'))[0]?.value[1], '1');
+  assert.equal(await count(server, '{user_id!=""}'), 0);
+  const total = await count(server, '{__name__!=""}');
+  assert.ok(total <= 300 + 10, `${total} series`);
+  const refused = { tenant: 'default', reason: 'too_many_series' };
+  assert.ok((await metric(server, 'sightline_ingest_refused_items_total', refused)) > 0);
+});
