@@ -5,18 +5,23 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { QueryResponse } from '../contracts/query-service.ts';
-import { DEFAULT_TENANT, isValidTenant, type TenantId } from '../model/tenant.ts';
+import { isValidTenant, type TenantId } from '../model/tenant.ts';
+import { principalOf } from './auth/principals.ts';
 import { compressResponse } from './compress.ts';
-import { badData, errorBody, toApiError } from './errors.ts';
+import { ApiError, badData, errorBody, toApiError } from './errors.ts';
 
-/** Whose request this is; throws an ApiError where the name is none. */
+/** The tenant it acts for: the principal's own, or the one it names and is entitled to; throws an ApiError otherwise. */
 export function tenantOf(request: FastifyRequest): TenantId {
   const header = headerOf(request, 'x-scope-orgid');
-  if (header === '') return DEFAULT_TENANT;
+  const principal = principalOf(request);
+  if (header === '') return principal.tenant;
   if (!isValidTenant(header)) {
     throw badData(
       `invalid tenant in X-Scope-OrgID: ${JSON.stringify(header.slice(0, 200))}; a name has 1 to 150 letters, digits or any of !-_.*'()`,
     );
+  }
+  if (principal.tenants !== '*' && !principal.tenants.includes(header)) {
+    throw new ApiError('forbidden', `${principal.name} may not act for tenant ${JSON.stringify(header)}`);
   }
   return header;
 }

@@ -14,6 +14,13 @@ export const DEFAULTS = Object.freeze({
     max_body: '32MiB',
     // Requests that run when the process is told to stop get this long to finish, less than the 30 s that service managers wait.
     shutdown_grace: '20s',
+    // Names under which browsers may change things, beside localhost, addresses and the external URL's.
+    allowed_hosts: Object.freeze([] as string[]),
+  }),
+  auth: Object.freeze({
+    // Off while nobody has a token, a user or a certificate: then only this machine may reach the ports. true: on in any case, for
+    // tokens that are made at run time.
+    required: false,
   }),
   // Beside the program's working folder, so that a trial leaves nothing elsewhere.
   data_dir: 'data',
@@ -119,5 +126,7 @@ export const DEFAULTS = Object.freeze({
     lookback_delta: '5m',
     // Queries slower than this are logged with their statistics.
     slow_after: '5s',
+    // A month: for whoever is signed in without the right long-range. Not imposed where nobody signs in. 0 = no bound.
+    adhoc_range_max: '31d',
   }),
 });

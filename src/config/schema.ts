@@ -105,6 +105,34 @@ const ruleDownsample = () =>
 /** Rules of storage.rules; each series asks them in turn. */
 const RULES_MAX = 100;
 
+const tls = () =>
+  z.strictObject({
+    cert_file: z.string().min(1),
+    key_file: z.string().min(1),
+    client_ca_file: z.string().min(1).optional(),
+    client_auth: z.enum(['none', 'request', 'require']).default('none'),
+    min_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2'),
+  });
+
+/** Whom a token, user or certificate stands for. */
+const holder = () => ({
+  name: z.string().min(1).max(100),
+  tenant: tenantName().default('default'),
+  tenants: z.union([z.literal('*'), z.array(tenantName()).max(1000)]).optional(),
+  rights: z
+    .array(z.enum(['read', 'write', 'admin', 'long-range']))
+    .min(1)
+    .default(['read']),
+});
+
+const passwordHash = () =>
+  z
+    .string()
+    .regex(
+      /^scrypt:\d+:\d+:\d+:[\w-]{16,}:[\w-]{43}$/,
+      'is no password hash; make one with: sightline auth hash-password',
+    );
+
 const count = (max: number, min = 0) => z.int().min(min).max(max);
 
 /** Most of anything that limits count. */
@@ -145,8 +173,47 @@ export const configSchema = z.strictObject({
       admin_api: z.boolean().default(DEFAULTS.http.admin_api),
       max_body: size().prefault(DEFAULTS.http.max_body),
       shutdown_grace: duration(0).prefault(DEFAULTS.http.shutdown_grace),
+      allowed_hosts: z
+        .array(z.string().regex(/^[a-z0-9.-]{1,253}$/i, 'is no host name (without port)'))
+        .max(100)
+        .default([...DEFAULTS.http.allowed_hosts]),
+      tls: tls().optional(),
     })
     .prefault({}),
+  auth: z
+    .strictObject({
+      required: z.boolean().default(DEFAULTS.auth.required),
+      tokens: z
+        .array(z.strictObject({ ...holder(), sha256: z.string().optional(), file: z.string().min(1).optional() }))
+        .max(10_000)
+        .default([]),
+      users: z
+        .array(z.strictObject({ ...holder(), password_hash: passwordHash() }))
+        .max(10_000)
+        .default([]),
+      certificates: z
+        .array(
+          z.strictObject({ ...holder(), common_name: z.string().default(''), fingerprint: z.string().default('') }),
+        )
+        .max(10_000)
+        .default([]),
+    })
+    .prefault({})
+    .superRefine((auth, ctx) => {
+      for (const [i, token] of auth.tokens.entries()) {
+        const well = token.sha256 === undefined ? token.file !== undefined : token.file === undefined;
+        if (!well) ctx.addIssue({ code: 'custom', path: ['tokens', i], message: 'needs either sha256 or file' });
+        else if (token.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(token.sha256)) {
+          const message = 'must be 64 lower-case hex digits; make one with: sightline auth new-token';
+          ctx.addIssue({ code: 'custom', path: ['tokens', i, 'sha256'], message });
+        }
+      }
+      for (const [i, { common_name, fingerprint }] of auth.certificates.entries()) {
+        const well = (common_name === '') !== (fingerprint === '') && /^(?:[0-9a-f]{64})?$/.test(fingerprint);
+        const message = 'needs either common_name or fingerprint (SHA-256 as 64 lower-case hex digits)';
+        if (!well) ctx.addIssue({ code: 'custom', path: ['certificates', i], message });
+      }
+    }),
   data_dir: z.string().min(1).default(DEFAULTS.data_dir),
   log: z.strictObject({ level: z.enum(LOG_LEVELS as [string, ...string[]]).default(DEFAULTS.log.level) }).prefault({}),
   prometheus: z.strictObject({ file: z.string().min(1) }).optional(),
@@ -234,6 +301,7 @@ export const configSchema = z.strictObject({
       max_concurrent: count(1000, 1).default(DEFAULTS.query.max_concurrent),
       lookback_delta: duration().prefault(DEFAULTS.query.lookback_delta),
       slow_after: duration(0).prefault(DEFAULTS.query.slow_after),
+      adhoc_range_max: duration(0).prefault(DEFAULTS.query.adhoc_range_max),
     })
     .prefault({}),
 });
@@ -242,4 +310,12 @@ export const configSchema = z.strictObject({
 export type Config = z.output<typeof configSchema>;
 
 /** Sections that take effect on a reload; all others need a restart. */
-export const RELOADABLE: readonly (keyof Config)[] = ['prometheus', 'scrape_configs', 'host', 'self', 'log', 'limits'];
+export const RELOADABLE: readonly (keyof Config)[] = [
+  'prometheus',
+  'scrape_configs',
+  'host',
+  'self',
+  'log',
+  'limits',
+  'auth',
+];

@@ -41,6 +41,8 @@ export interface QueryRequest {
   accept: string;
   /** Value of Accept-Encoding, or ''. */
   acceptEncoding: string;
+  /** May ask for any range; else query.adhoc_range_max bounds it. Absent = may. */
+  longRange?: boolean;
   /** Who asks, for the list of active queries and the slow-query log: address, or user once there is sign-in. */
   origin: string;
 }

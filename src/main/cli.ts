@@ -27,6 +27,10 @@ const COMMANDS: Readonly<Record<string, { help: string; load: () => Promise<Comm
     help: 'run PromQL test scripts against the real engine and storage',
     load: async () => (await import('./commands/promqltest.ts')).promqltest,
   },
+  auth: {
+    help: 'make tokens and password hashes',
+    load: async () => (await import('./commands/auth.ts')).auth,
+  },
   tsdb: {
     help: 'look at, verify, repair or fill a metrics folder',
     load: async () => (await import('./commands/tsdb.ts')).tsdb,

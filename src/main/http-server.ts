@@ -5,6 +5,8 @@
  * route, so that a proxy may strip the prefix or not. The prefix is cut where a request comes in; routes never see it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import { type FastifyInstance, fastify } from 'fastify';
 import { errorText, type Logger } from '../lib/log.ts';
 
@@ -19,8 +21,17 @@ export interface HttpServerOptions {
   maxBodyBytes: number;
   log: Logger;
   raw: readonly RawHandler[];
+  /** null = plain HTTP. */
+  tls: TlsSettings | null;
+  /** Before any route: sign-in. */
+  guard: (app: FastifyInstance) => void;
   routes: readonly ((app: FastifyInstance) => void | Promise<void>)[];
 }
+
+export type TlsSettings = Pick<
+  SecureContextOptions & TlsOptions,
+  'cert' | 'key' | 'ca' | 'requestCert' | 'rejectUnauthorized' | 'minVersion'
+>;
 
 export class ListenError extends Error {
   override name = 'ListenError';
@@ -32,10 +43,12 @@ const KEEP_ALIVE_MS = 75_000;
 export class HttpServer {
   readonly host: string;
   readonly port: number;
+  private readonly secure: boolean;
   private readonly app: FastifyInstance;
   private readonly server: Server;
 
-  private constructor(app: FastifyInstance, server: Server, host: string, port: number) {
+  private constructor(app: FastifyInstance, server: Server, host: string, port: number, secure: boolean) {
+    this.secure = secure;
     this.app = app;
     this.server = server;
     this.host = host;
@@ -49,7 +62,7 @@ export class HttpServer {
       logger: false,
       forceCloseConnections: 'idle',
       serverFactory: handler => {
-        server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 300_000 }, (request, response) => {
+        const take = (request: IncomingMessage, response: ServerResponse): void => {
           if (cutPrefix(request, options.prefix) === 'redirect') {
             // The page's own addresses are relative: they need the slash.
             response.writeHead(302, { location: `${options.prefix}/` }).end();
@@ -57,7 +70,10 @@ export class HttpServer {
           }
           for (const raw of options.raw) if (raw(request, response)) return;
           handler(request, response);
-        });
+        };
+        const settings = { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 300_000 };
+        server =
+          options.tls === null ? createServer(settings, take) : createTlsServer({ ...settings, ...options.tls }, take);
         return server;
       },
     });
@@ -75,6 +91,7 @@ export class HttpServer {
         .type('text/plain; charset=utf-8')
         .send(`there is no ${request.method} ${request.url.split('?')[0]} here\n`),
     );
+    options.guard(app);
     for (const register of options.routes) await register(app);
     try {
       await app.listen({ host: options.host, port: options.port });
@@ -84,13 +101,13 @@ export class HttpServer {
     }
     const address = (server as unknown as Server).address();
     const port = typeof address === 'object' && address !== null ? address.port : options.port;
-    return new HttpServer(app, server as unknown as Server, options.host, port);
+    return new HttpServer(app, server as unknown as Server, options.host, port, options.tls !== null);
   }
 
   /** As a client on this machine reaches it. */
   get url(): string {
     const host = ['0.0.0.0', '::'].includes(this.host) ? '127.0.0.1' : this.host;
-    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`;
+    return `${this.secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${this.port}`;
   }
 
   /** Stops accepting, lets running requests finish for `graceMs`, then breaks what is left. */
@@ -104,6 +121,11 @@ export class HttpServer {
       clearTimeout(timer);
       clearInterval(sweep);
     }
+  }
+
+  /** Certificates for connections from now on. */
+  setTls(tls: TlsSettings): void {
+    if (this.secure) (this.server as TlsServer).setSecureContext(tls);
   }
 
   /** At once. */

@@ -55,7 +55,7 @@ export const SERVE_FLAGS: readonly FlagSpec[] = [
     value: '',
     help: 'allow deletes and snapshots over HTTP (/api/v1/admin/tsdb)',
   },
-  { name: 'insecure', key: '', value: '', help: 'allow an address other than loopback: there is no sign-in yet' },
+  { name: 'insecure', key: '', value: '', help: 'allow an address other than loopback although nobody has to sign in' },
 ];
 
 /** A mistake in how the program was called. Exit code 2. */

@@ -7,11 +7,13 @@
  */
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
+import { AUTH_OPENAPI } from '../api/auth/auth-routes.ts';
+import { principalOf } from '../api/auth/principals.ts';
 import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
 import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
-import { parseHostPort } from '../config/schema.ts';
+import { type Config, parseHostPort } from '../config/schema.ts';
 import type { StateStore } from '../contracts/state-store.ts';
 import { HttpScrapeFetcher } from '../ingest/scrape/http-fetcher.ts';
 import { ScrapeManager } from '../ingest/scrape/scrape-manager.ts';
@@ -26,6 +28,7 @@ import { ADMISSION_BYTES, AdmissionBoard } from '../pipeline/admission/board.ts'
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
 import { MemoryWatch } from './admission-memory.ts';
+import { AuthPart } from './auth-part.ts';
 import { baseRoutes, CONFIG_OPENAPI } from './base-routes.ts';
 import { HostPart } from './host-part.ts';
 import { HttpServer, isLoopback } from './http-server.ts';
@@ -37,6 +40,7 @@ import { Reloader } from './reloader.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { ProcessStatus } from './status.ts';
 import { selectorProblem } from './storage-rules.ts';
+import { TlsFiles } from './tls-files.ts';
 import { UiStatic, uiRoutes } from './ui-static.ts';
 import { VERSION } from './version.ts';
 
@@ -123,10 +127,11 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const loaded = load();
   const { config } = loaded;
   const listen = parseHostPort(config.http.listen);
-  if (!isLoopback(listen.host) && !options.insecure) {
+  if (!isLoopback(listen.host) && !options.insecure && !asksForSignIn(config.auth)) {
     throw new UsageError(
-      `${config.http.listen} can be reached from other machines, and there is no sign-in yet: whoever reaches it can read and ` +
-        'change everything. Listen on 127.0.0.1, or say --insecure where the network is trusted.',
+      `${config.http.listen} can be reached from other machines, and nobody has to sign in: whoever reaches it can read and ` +
+        'change everything. Give out tokens (auth: in the configuration file; docs/security.md), listen on 127.0.0.1, or say ' +
+        '--insecure where the network is trusted.',
     );
   }
   const logLevel = config.log.level as LogLevel;
@@ -172,6 +177,18 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     tenant: DEFAULT_TENANT,
     fetcher: new HttpScrapeFetcher(`Sightline/${VERSION}`),
   });
+  const auth = new AuthPart({
+    loaded,
+    state,
+    folder: dataDir.folder('state'),
+    clock,
+    log: log.child({ part: 'auth' }),
+    metrics,
+  });
+  const tls = config.http.tls === undefined ? null : new TlsFiles(config.http.tls, clock, log.child({ part: 'tls' }));
+  if (tls === null && !isLoopback(listen.host) && asksForSignIn(config.auth)) {
+    log.warn('tokens and passwords travel unencrypted: set http.tls, or put a proxy that speaks TLS in front');
+  }
   const ui = new UiStatic();
   if (ui.problem !== null) log.warn(ui.problem);
   let notReady = 'starting';
@@ -181,11 +198,18 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     maxBodyBytes: config.http.max_body,
     log: log.child({ part: 'http' }),
     raw: [],
+    tls: tls?.settings ?? null,
+    guard: auth.guard(),
     routes: [
       baseRoutes({ notReady: () => notReady, metrics, reloader }),
       uiRoutes(ui),
-      app => registerSightlineQueryRoutes(app, { query: engine.query }),
-      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI]),
+      auth.routes(),
+      app =>
+        registerSightlineQueryRoutes(app, {
+          query: engine.query,
+          mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
+        }),
+      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI, AUTH_OPENAPI]),
       app =>
         registerPrometheusRoutes(app, {
           query: engine.query,
@@ -201,6 +225,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
         }),
     ],
   });
+  tls?.watch(settings => http.setTls(settings));
+  stops.push(() => tls?.stop());
   stops.push(() => http.close(config.http.shutdown_grace));
   log.info({ url: http.url, data: dataDir.path }, 'listening; reading back what was stored');
 
@@ -250,6 +276,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   };
   setLogLevel(reloader.current.config.log.level as LogLevel);
   reloader.onChange(next => {
+    auth.apply(next);
     scraper.apply(next.prometheus.scrapeConfigs);
     host.apply(next.config.host);
     memory.setLimit(next.config.limits.memory);
@@ -276,4 +303,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
 /** `https://example.org/a/b/` -> `/a/b` */
 function pathPrefix(externalUrl: string): string {
   return externalUrl === '' ? '' : new URL(externalUrl).pathname.replace(/\/+$/, '');
+}
+
+function asksForSignIn(auth: Config['auth']): boolean {
+  return auth.required || auth.tokens.length > 0 || auth.users.length > 0 || auth.certificates.length > 0;
 }

@@ -116,7 +116,12 @@ export class ShardRuntime {
       clock: systemClock,
       features: DEFAULT_FEATURES,
       lookbackMs: query.lookback_delta,
-      limitsOf: () => ({ ...DEFAULT_QUERY_LIMITS, timeoutMs: query.timeout, concurrency: query.max_concurrent }),
+      limitsOf: () => ({
+        ...DEFAULT_QUERY_LIMITS,
+        timeoutMs: query.timeout,
+        concurrency: query.max_concurrent,
+        rangeMaxMs: query.adhoc_range_max,
+      }),
       idPrefix: `${options.index}-`,
       slowQueryMs: query.slow_after,
       onSlowQuery: q => {

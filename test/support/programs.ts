@@ -1,5 +1,5 @@
 /** Other programs that tests talk to: found on the PATH or the test is skipped, started on free ports, always ended. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
@@ -23,6 +23,11 @@ export function findProgram(name: string): string {
 export function needs(...names: string[]): string | false {
   const missing = names.filter(name => findProgram(name) === '');
   return missing.length === 0 ? false : `needs ${missing.join(', ')}`;
+}
+
+/** Runs a program to its end, quietly; throws where it fails. */
+export function runProgramOrThrow(name: string, args: readonly string[], cwd: string): void {
+  execFileSync(name, [...args], { cwd, stdio: 'pipe' });
 }
 
 /** A port that was free a moment ago, on 127.0.0.1; for programs that cannot tell which they chose. */

@@ -124,7 +124,7 @@ export class Sightline {
       };
       child.stderr.setEncoding('utf8').on('data', text => {
         this.stderr += text;
-        const url = /is ready at (http:\/\/\S+?)\/ /.exec(this.stderr.slice(from))?.[1];
+        const url = /is ready at (https?:\/\/\S+?)\/ /.exec(this.stderr.slice(from))?.[1];
         if (url === undefined) return;
         this.url = url;
         end(null);

@@ -104,7 +104,8 @@ function contextOf(
   request: QueryRequest,
   client: AbortSignal | undefined,
 ): HandlerContext {
-  const limits = deps.limitsOf(request.tenant);
+  const general = deps.limitsOf(request.tenant);
+  const limits = request.longRange === false ? general : { ...general, rangeMaxMs: 0 };
   return {
     deps,
     cache,

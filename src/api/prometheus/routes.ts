@@ -9,6 +9,7 @@ import type { IngestService } from '../../contracts/ingest-service.ts';
 import type { QueryEndpoint, QueryService } from '../../contracts/query-service.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { TenantId } from '../../model/tenant.ts';
+import { principalOf } from '../auth/principals.ts';
 import { ApiError } from '../errors.ts';
 import { disconnectSignal, formOf, headerOf, sendError, sendResponse, tenantOf } from '../http.ts';
 import { collect } from './body.ts';
@@ -96,6 +97,7 @@ async function forward(
 ): Promise<FastifyReply> {
   const signal = disconnectSignal(reply);
   const tenant = (deps.tenantOf ?? tenantOf)(request);
+  const principal = principalOf(request);
   const response = await deps.query.handle(
     {
       endpoint,
@@ -106,7 +108,8 @@ async function forward(
       ...(EXTERNAL.has(endpoint) && deps.externalLabels !== undefined ? { externalLabels: deps.externalLabels() } : {}),
       accept: headerOf(request, 'accept'),
       acceptEncoding: headerOf(request, 'accept-encoding'),
-      origin: request.ip,
+      origin: principal.via === 'anonymous' ? request.ip : `${principal.name} (${request.ip})`,
+      longRange: principal.rights.has('long-range'),
     },
     signal,
   );
