@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { describe, test } from 'node:test';
+import { ANONYMOUS, type Principal } from '../../src/contracts/auth.ts';
 import type { SlowQuery } from '../../src/contracts/query-service.ts';
 import type { SampleSource } from '../../src/contracts/sample-source.ts';
 import { DEFAULT_QUERY_LIMITS } from '../../src/query/limits/query-limits.ts';
@@ -166,7 +167,8 @@ describe('guard rails', () => {
 
   test('the range limit counts windows and offsets, and names reason and remedy', async () => {
     const limits = { ...DEFAULT_QUERY_LIMITS, rangeMaxMs: 3_600_000 };
-    await using(await startServer(sampleData(), { limitsOf: () => limits }), async ({ url }) => {
+    const signedIn: Principal = { ...ANONYMOUS, via: 'token', rights: new Set(['read']) };
+    await using(await startServer(sampleData(), { limitsOf: () => limits }, {}, signedIn), async ({ url }) => {
       const s = NOW / 1000;
       const cases: [string, number][] = [
         [`query_range?query=up&start=${s - 3000}&end=${s}&step=60`, 200],

@@ -1,5 +1,7 @@
 /** A server with the Prometheus API over the memory source, for tests that speak HTTP to it. */
+
 import Fastify, { type FastifyInstance } from 'fastify';
+import { notePrincipal } from '../../src/api/auth/principals.ts';
 import { DEFAULT_HANDLER_OPTIONS, type QueryHandlerDeps } from '../../src/api/prometheus/handler-context.ts';
 import { createPrometheusQueryHandler, type PrometheusQueryHandler } from '../../src/api/prometheus/query-handler.ts';
 import { rawStreamOfSampleSource } from '../../src/api/prometheus/raw-stream.ts';
@@ -7,6 +9,7 @@ import { type PrometheusRouteDeps, registerPrometheusRoutes } from '../../src/ap
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../../src/api/sightline/openapi.ts';
 import { registerSightlineQueryRoutes } from '../../src/api/sightline/query-routes.ts';
 import type { TsdbAdmin } from '../../src/contracts/admin.ts';
+import { ANONYMOUS, type Principal } from '../../src/contracts/auth.ts';
 import type { SampleSource } from '../../src/contracts/sample-source.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { labelsFromRecord } from '../../src/model/labels.ts';
@@ -52,6 +55,7 @@ export async function startServer(
   source: SampleSource = sampleData(),
   handlerOptions: Partial<QueryHandlerDeps> = {},
   routeOptions: Partial<PrometheusRouteDeps> = {},
+  principal: Principal = ANONYMOUS,
 ): Promise<TestServer> {
   const engine = createPromqlEngine({
     source: createLocalLeafSource(source),
@@ -77,6 +81,7 @@ export async function startServer(
     ...handlerOptions,
   });
   const app = Fastify();
+  app.addHook('onRequest', async request => notePrincipal(request, principal));
   await registerPrometheusRoutes(app, {
     query: handler,
     ingest: null,
