@@ -34,7 +34,21 @@ export function sightline(options: SightlineOptions): Contestant {
       mkdirSync(data, { recursive: true });
       return {
         command: node,
-        args: [...profile, cli, 'serve', '--admin-api', '--data-dir', data, '--http', '127.0.0.1:0', ...options.flags],
+        args: [
+          ...profile,
+          cli,
+          'serve',
+          '--admin-api',
+          '--data-dir',
+          data,
+          '--http',
+          '127.0.0.1:0',
+          '--otlp-grpc',
+          'off',
+          '--otlp-http',
+          'off',
+          ...options.flags,
+        ],
         urlFrom: /(http:\/\/127\.0\.0\.1:\d+)/,
         readyPath: '/-/ready',
         writePath: '/api/v1/write',

@@ -4,6 +4,7 @@
  */
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../contracts/auth.ts';
 import type { QueryResponse } from '../contracts/query-service.ts';
 import { isValidTenant, type TenantId } from '../model/tenant.ts';
 import { principalOf } from './auth/principals.ts';
@@ -12,8 +13,11 @@ import { ApiError, badData, errorBody, toApiError } from './errors.ts';
 
 /** The tenant it acts for: the principal's own, or the one it names and is entitled to; throws an ApiError otherwise. */
 export function tenantOf(request: FastifyRequest): TenantId {
-  const header = headerOf(request, 'x-scope-orgid');
-  const principal = principalOf(request);
+  return tenantFor(principalOf(request), headerOf(request, 'x-scope-orgid'));
+}
+
+/** The same by the header's value. */
+export function tenantFor(principal: Principal, header: string): TenantId {
   if (header === '') return principal.tenant;
   if (!isValidTenant(header)) {
     throw badData(

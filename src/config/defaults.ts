@@ -48,6 +48,21 @@ export const DEFAULTS = Object.freeze({
     // Fine enough to see a stall, at some hundred series cheap.
     interval: '15s',
   }),
+  otlp: Object.freeze({
+    // The ports that every OpenTelemetry SDK and agent sends to by itself. 'off' = shut; loopback, as http.listen.
+    grpc: '127.0.0.1:4317',
+    http: '127.0.0.1:4318',
+    // Of one message, for gRPC unpacked: the collector's own receiver stops at 4 MiB, its batches may be larger.
+    max_body: '16MiB',
+    // What a resource says of itself, as one series, so that it can be joined in.
+    target_info: true,
+    // Sums up what delta senders report; 'refuse' = as Prometheus without its feature flag.
+    delta: 'convert',
+    // Totals at a time: 100,000 numbers are some 20 MB.
+    delta_max_series: 100_000,
+    // Senders pause for minutes, not for an hour.
+    delta_max_stale: '1h',
+  }),
   storage: Object.freeze({
     // 0 = one per core. Fixed when the folder is made.
     shards: 0,

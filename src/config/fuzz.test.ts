@@ -67,7 +67,7 @@ test('mutated files never throw anything but ConfigError', () => {
       const source = YamlSource.parse('fuzz.yml', text);
       source.value();
       configSchema.safeParse(source.value());
-      loadScrapeSection(source, { global: GLOBAL_DEFAULTS, scrapeConfigs: [] });
+      loadScrapeSection(source, { global: GLOBAL_DEFAULTS, scrapeConfigs: [], otlp: {} });
       accepted++;
     } catch (error) {
       assert.ok(error instanceof ConfigError, `round ${round}: ${(error as Error).stack}\n${text}`);
@@ -81,7 +81,7 @@ test('depth and aliases are bounded', () => {
   for (const depth of [100, 3000]) {
     assert.throws(() => {
       const deep = YamlSource.parse('deep.yml', `scrape_configs: ${'['.repeat(depth)}${']'.repeat(depth)}`);
-      loadScrapeSection(deep, { global: GLOBAL_DEFAULTS, scrapeConfigs: [] });
+      loadScrapeSection(deep, { global: GLOBAL_DEFAULTS, scrapeConfigs: [], otlp: {} });
     }, ConfigError);
   }
   const loop = YamlSource.parse('loop.yml', 'a: &a [*a]\n');

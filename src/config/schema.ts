@@ -57,6 +57,14 @@ const hostPort = () =>
     }
   });
 
+/** HOST:PORT; 'off' or '' (which it becomes) for none. */
+const hostPortOrOff = () =>
+  z.union([z.enum(['', 'off']).transform(() => ''), z.literal(false).transform(() => ''), hostPort()], {
+    error: 'must be HOST:PORT like 127.0.0.1:4317, or off',
+  });
+
+const attributeNames = () => z.array(z.string().min(1).max(1000)).max(1000);
+
 const externalUrl = () =>
   z.string().superRefine((value, ctx) => {
     if (value === '') return;
@@ -101,6 +109,13 @@ const ruleDownsample = () =>
     z.strictObject({ '1m': duration(0), '1h': duration(0) }).partial() as never,
     '1m and 1h',
   );
+
+const OTLP_STRATEGIES = [
+  'UnderscoreEscapingWithSuffixes',
+  'UnderscoreEscapingWithoutSuffixes',
+  'NoUTF8EscapingWithSuffixes',
+  'NoTranslation',
+] as const;
 
 /** Rules of storage.rules; each series asks them in turn. */
 const RULES_MAX = 100;
@@ -229,6 +244,37 @@ export const configSchema = z.strictObject({
       network_devices_exclude: regex().default(DEFAULTS.host.network_devices_exclude),
     })
     .prefault({}),
+  otlp: z
+    .strictObject({
+      grpc: hostPortOrOff().default(DEFAULTS.otlp.grpc),
+      http: hostPortOrOff().default(DEFAULTS.otlp.http),
+      max_body: size().prefault(DEFAULTS.otlp.max_body),
+      target_info: z.boolean().default(DEFAULTS.otlp.target_info),
+      delta: z.enum(['convert', 'refuse']).default(DEFAULTS.otlp.delta as 'convert'),
+      delta_max_series: count(100_000_000, 1).default(DEFAULTS.otlp.delta_max_series),
+      delta_max_stale: duration().prefault(DEFAULTS.otlp.delta_max_stale),
+      // Prometheus' own keys: what is not given is as the Prometheus file has it.
+      translation_strategy: z.enum(OTLP_STRATEGIES).optional(),
+      promote_resource_attributes: attributeNames().optional(),
+      promote_all_resource_attributes: z.boolean().optional(),
+      ignore_resource_attributes: attributeNames().optional(),
+      keep_identifying_resource_attributes: z.boolean().optional(),
+      convert_histograms_to_nhcb: z.boolean().optional(),
+      promote_scope_metadata: z.boolean().optional(),
+      label_name_underscore_sanitization: z.boolean().optional(),
+      label_name_preserve_multiple_underscores: z.boolean().optional(),
+    })
+    .superRefine((value, ctx) => {
+      const all = value.promote_all_resource_attributes === true;
+      const at = (key: string, message: string): void => ctx.addIssue({ code: 'custom', path: [key], message });
+      if (all && (value.promote_resource_attributes ?? []).length > 0) {
+        at('promote_resource_attributes', 'has no meaning with promote_all_resource_attributes: give one of them');
+      }
+      if (!all && (value.ignore_resource_attributes ?? []).length > 0) {
+        at('ignore_resource_attributes', 'is for promote_all_resource_attributes: true');
+      }
+    })
+    .prefault({}),
   self: z.strictObject({ interval: duration(1000).prefault(DEFAULTS.self.interval) }).prefault({}),
   storage: z
     .strictObject({
@@ -314,6 +360,7 @@ export const RELOADABLE: readonly (keyof Config)[] = [
   'prometheus',
   'scrape_configs',
   'host',
+  'otlp',
   'self',
   'log',
   'limits',

@@ -12,7 +12,9 @@ export type IngestProtocol =
   /** Exposition text with optional millisecond timestamps. */
   | 'prometheus-text'
   /** JSON lines `{"metric": {...}, "values": [...], "timestamps": [...]}`, what /api/v1/export gives out. */
-  | 'json-lines';
+  | 'json-lines'
+  /** ExportMetricsServiceRequest, protobuf or JSON; contentType tells which. */
+  | 'otlp-metrics';
 
 export interface IngestRequest {
   protocol: IngestProtocol;
@@ -24,6 +26,8 @@ export interface IngestRequest {
   params: string;
   /** Request headers a protocol looks at, in lower case: x-prometheus-remote-write-version, user-agent. */
   headers: Record<string, string>;
+  /** The protocol's settings as the door has them, as JSON; absent = its defaults. A text, so that equal ones are known at once. */
+  settings?: string;
 }
 
 export interface IngestResponse {
@@ -32,6 +36,8 @@ export interface IngestResponse {
   headers: Record<string, string>;
   /** Text for a person where it failed; '' otherwise. */
   body: string;
+  /** Of protocols that answer success where some items were refused: how many, and which and why for a person. */
+  partial?: { rejected: number; message: string };
 }
 
 export interface IngestService {

@@ -10,6 +10,7 @@ import type { AppendResult, RateLimitedError, Rejection, SampleSink } from '../c
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { IngestKernel } from '../lib/kernel/kernel.ts';
 import type { TenantId } from '../model/tenant.ts';
+import { type OtlpDeps, OtlpIngest } from './otlp/service.ts';
 import { type DecodedWrite, decodeWriteRequest, WriteDecodeError } from './remote-write/decode.ts';
 import { decodeWriteRequestV2 } from './remote-write/decode-v2.ts';
 import { importStream } from './stream-import.ts';
@@ -24,15 +25,20 @@ export interface IngestServiceDeps {
   onInternalError(error: Error): void;
   /** Rows that a decoder left out; what the sink refuses is counted there. */
   onRejected?(tenant: TenantId, rejected: readonly Rejection[]): void;
+  /** Where requests with delta points of a tenant go; absent: they stay here. */
+  deltaHome?: OtlpDeps['deltaHome'];
 }
 
 /** Seconds after which a sender may come back when the disk is full or the process is draining. */
 const RETRY_AFTER_S = 5;
 
 export function createIngestService(deps: IngestServiceDeps): IngestService {
+  const otlp = new OtlpIngest(deps);
   return {
     async ingest(request, body) {
       if (request.protocol === 'remote-write') return ingestRemoteWrite(deps, request, body);
+      if (request.protocol === 'otlp-metrics')
+        return answering(deps, () => otlp.ingest(request, body)).finally(() => release(body));
       return answering(deps, () => importStream(deps, request, oneChunk(body)));
     },
     ingestStream(request, body) {
@@ -67,7 +73,8 @@ async function ingestRemoteWrite(
 /** Gives the body's memory back now: waiting for the collector, a fast sender's bodies pile up. */
 function release(body: Uint8Array): void {
   const { buffer } = body;
-  if (buffer instanceof ArrayBuffer && body.byteLength === buffer.byteLength) buffer.transfer(0);
+  // It may have moved on to another thread.
+  if (buffer instanceof ArrayBuffer && !buffer.detached && body.byteLength === buffer.byteLength) buffer.transfer(0);
 }
 
 /** Runs one request and turns whatever it throws into the status its sender understands. */

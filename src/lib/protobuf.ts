@@ -137,6 +137,11 @@ export class ProtobufReader {
     return this.view.getUint32(offset, true);
   }
 
+  /** A double at an offset that `fixed64` gave, or within a packed field. */
+  doubleAt(offset: number): number {
+    return this.view.getFloat64(offset, true);
+  }
+
   /** Repeated doubles, packed or one by one. */
   doublesInto(out: number[], limit: number): void {
     if (this.wire === WIRE_FIXED64) {
@@ -202,6 +207,14 @@ export class ProtobufReader {
 
   private varint(): void {
     const bytes = this.bytes;
+    // Fast path: tags and most lengths are one byte.
+    const first = bytes[this.at] as number;
+    if (first < 0x80 && this.at < this.end) {
+      this.at++;
+      this.low = first;
+      this.high = 0;
+      return;
+    }
     let low = 0;
     let high = 0;
     for (let i = 0; i < 10; i++) {

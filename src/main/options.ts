@@ -31,6 +31,18 @@ export const SERVE_FLAGS: readonly FlagSpec[] = [
     help: 'address to listen on; port 0 picks a free one (default: 127.0.0.1:7070)',
   },
   {
+    name: 'otlp-grpc',
+    key: 'otlp.grpc',
+    value: 'HOST:PORT',
+    help: 'address of OpenTelemetry over gRPC, or off; port 0 picks a free one (default: 127.0.0.1:4317)',
+  },
+  {
+    name: 'otlp-http',
+    key: 'otlp.http',
+    value: 'HOST:PORT',
+    help: 'address of OpenTelemetry over HTTP, or off; port 0 picks a free one (default: 127.0.0.1:4318)',
+  },
+  {
     name: 'external-url',
     key: 'http.external_url',
     value: 'URL',

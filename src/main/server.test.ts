@@ -16,11 +16,14 @@ interface Rig {
   dir: string;
 }
 
+/** The doors of OpenTelemetry have fixed ports by default. */
+const NO_OTLP = ['--otlp-grpc', 'off', '--otlp-http', 'off'];
+
 async function start(t: TestContext, args: string[] = [], files: Record<string, string> = {}): Promise<Rig> {
   const dir = mkdtempSync(join(tmpdir(), 'sightline-server-'));
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
   const config = files['sightline.yaml'] === undefined ? [] : ['--config', join(dir, 'sightline.yaml')];
-  const all = ['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0', ...config, ...args];
+  const all = ['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0', ...NO_OTLP, ...config, ...args];
   const engine = new FakeEngine();
   const server = await SightlineServer.start(parseServeOptions(all, {}), {
     openEngine: engine.open,
@@ -87,7 +90,7 @@ test('until the engine is open, writes and queries are told to come back', async
       if (typeof fields === 'object' && typeof fields.url === 'string') listening = fields.url;
     },
   };
-  const args = ['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0'];
+  const args = ['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0', ...NO_OTLP];
   const starting = SightlineServer.start(parseServeOptions(args, {}), { openEngine: engine.open, log });
   await until('the socket', async () => listening !== '');
   assert.match(await text(`${listening}/-/healthy`), /^200 /);
@@ -168,17 +171,19 @@ test('what cannot start says why and leaves nothing behind', async t => {
   const failing = (args: string[]): Promise<SightlineServer> =>
     SightlineServer.start(parseServeOptions(args, {}), { openEngine: new FakeEngine().open, log: silentLogger });
   const port = new URL(server.url).port;
-  await assert.rejects(failing(['--data-dir', join(dir, 'other'), '--http', `127.0.0.1:${port}`]), {
+  await assert.rejects(failing(['--data-dir', join(dir, 'other'), '--http', `127.0.0.1:${port}`, ...NO_OTLP]), {
     name: 'ListenError',
     message: /is in use by another program/,
   });
-  await assert.rejects(failing(['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0']), { code: 'locked' });
+  await assert.rejects(failing(['--data-dir', join(dir, 'data'), '--http', '127.0.0.1:0', ...NO_OTLP]), {
+    code: 'locked',
+  });
   await assert.rejects(failing(['--data-dir', join(dir, 'x'), '--http', '0.0.0.0:0']), /--insecure/);
   await assert.rejects(failing(['--config', join(dir, 'none.yaml')]), { name: 'ConfigError' });
   // The folder of the start that failed is free again.
   const engine = new FakeEngine();
   const again = await SightlineServer.start(
-    parseServeOptions(['--data-dir', join(dir, 'other'), '--http', '127.0.0.1:0'], {}),
+    parseServeOptions(['--data-dir', join(dir, 'other'), '--http', '127.0.0.1:0', ...NO_OTLP], {}),
     {
       openEngine: engine.open,
       log: silentLogger,

@@ -9,6 +9,8 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { AUTH_OPENAPI } from '../api/auth/auth-routes.ts';
 import { principalOf } from '../api/auth/principals.ts';
+import { OtlpGate } from '../api/otlp/gate.ts';
+import { MAIN_OTLP_PATHS, registerOtlpRoutes } from '../api/otlp/routes.ts';
 import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
 import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
@@ -34,6 +36,8 @@ import { HostPart } from './host-part.ts';
 import { HttpServer, isLoopback } from './http-server.ts';
 import { LateEngine } from './late-engine.ts';
 import { type ServeOptions, UsageError } from './options.ts';
+import { OtlpDoors } from './otlp-doors.ts';
+import { otlpSettingsText } from './otlp-settings.ts';
 import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { Reloader } from './reloader.ts';
@@ -53,12 +57,16 @@ export interface ServerParts {
 
 interface ServerFacts {
   http: HttpServer;
+  otlpDoors: OtlpDoors;
   dataDir: string;
   startMs: number;
   reloader: Reloader;
   state: StateStore;
   stops: Stop[];
 }
+
+/** Of OTLP bodies being worked on at once: above it senders are told to come back. */
+const OTLP_IN_FLIGHT_BYTES = 128 * 1024 * 1024;
 
 type Stop = () => void | Promise<void>;
 
@@ -72,16 +80,23 @@ export class SightlineServer {
   readonly state: StateStore;
   private readonly stops: Stop[];
   private readonly http: HttpServer;
+  private readonly otlpDoors: OtlpDoors;
   private closing: Promise<void> | null = null;
 
   constructor(facts: ServerFacts) {
     this.http = facts.http;
+    this.otlpDoors = facts.otlpDoors;
     this.url = facts.http.url;
     this.dataDir = facts.dataDir;
     this.startMs = facts.startMs;
     this.reloader = facts.reloader;
     this.state = facts.state;
     this.stops = facts.stops;
+  }
+
+  /** Where OpenTelemetry may send, `host:port` for gRPC and a URL for HTTP; '' where that door is shut. */
+  get otlp(): { grpc: string; http: string } {
+    return { grpc: this.otlpDoors.url('grpc'), http: this.otlpDoors.url('http') };
   }
 
   /** Throws ConfigError, UsageError, DataDirError or ListenError with messages for people; nothing is left behind then. */
@@ -189,6 +204,13 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   if (tls === null && !isLoopback(listen.host) && asksForSignIn(config.auth)) {
     log.warn('tokens and passwords travel unencrypted: set http.tls, or put a proxy that speaks TLS in front');
   }
+  let otlpSettings = otlpSettingsText(loaded);
+  const otlp = new OtlpGate({
+    ingest: engine.ingest,
+    metrics,
+    settings: () => otlpSettings,
+    inFlightBytesMax: OTLP_IN_FLIGHT_BYTES,
+  });
   const ui = new UiStatic();
   if (ui.problem !== null) log.warn(ui.problem);
   let notReady = 'starting';
@@ -210,6 +232,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
         }),
       app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI, AUTH_OPENAPI]),
+      app => registerOtlpRoutes(app, { gate: otlp, paths: MAIN_OTLP_PATHS, bodyBytesMax: config.otlp.max_body }),
       app =>
         registerPrometheusRoutes(app, {
           query: engine.query,
@@ -225,9 +248,23 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
         }),
     ],
   });
-  tls?.watch(settings => http.setTls(settings));
   stops.push(() => tls?.stop());
   stops.push(() => http.close(config.http.shutdown_grace));
+  const otlpDoors = new OtlpDoors({
+    gate: otlp,
+    log: log.child({ part: 'otlp' }),
+    authenticator: auth.authenticator,
+    guard: auth.guard(),
+    tls: tls?.settings ?? null,
+    openToAll: address => !options.insecure && !isLoopback(address) && !asksForSignIn(reloader.current.config.auth),
+    graceMs: config.http.shutdown_grace,
+  });
+  stops.push(() => otlpDoors.close());
+  tls?.watch(settings => {
+    http.setTls(settings);
+    void otlpDoors.setTls(settings);
+  });
+  await otlpDoors.apply(config.otlp);
   log.info({ url: http.url, data: dataDir.path }, 'listening; reading back what was stored');
 
   engine.attach(
@@ -248,7 +285,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     }),
   );
   // Behind the sockets in the order of stopping: requests that run may still finish.
-  stops.splice(stops.length - 1, 0, () => engine.close());
+  stops.splice(stops.length - 2, 0, () => engine.close());
 
   const self = new SelfCollector({
     registry: metrics,
@@ -281,6 +318,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     host.apply(next.config.host);
     memory.setLimit(next.config.limits.memory);
     engine.setLimits(next.config.limits).catch(error => log.error({ error: errorText(error) }, 'limits not applied'));
+    otlpSettings = otlpSettingsText(next);
+    void otlpDoors.apply(next.config.otlp);
     self.setInterval(next.config.self.interval);
     setLogLevel(next.config.log.level as LogLevel);
   });
@@ -292,6 +331,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   notReady = '';
   return new SightlineServer({
     http,
+    otlpDoors,
     dataDir: dataDir.path,
     startMs: performance.now() - began,
     reloader,

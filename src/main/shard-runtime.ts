@@ -11,7 +11,7 @@ import { DEFAULT_HANDLER_OPTIONS } from '../api/prometheus/handler-context.ts';
 import { createPrometheusQueryHandler } from '../api/prometheus/query-handler.ts';
 import { rawStreamOfLeafSource } from '../api/prometheus/raw-stream.ts';
 import type { Config } from '../config/schema.ts';
-import type { IngestRequest, IngestService } from '../contracts/ingest-service.ts';
+import type { IngestRequest, IngestResponse, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryService } from '../contracts/query-service.ts';
 import type { SampleSink } from '../contracts/sample-sink.ts';
 import type { ScrapeStore } from '../contracts/scrape-store.ts';
@@ -52,6 +52,8 @@ export interface RuntimeOptions {
   admissionMemory: SharedArrayBuffer;
   replay: ReplayProgress;
   log: Logger;
+  /** Hands a write request to another shard's thread. */
+  ingestAt?: (shard: number, request: IngestRequest, body: Uint8Array) => Promise<IngestResponse>;
 }
 
 /** Bytes of result cache per shard thread: a day of a busy dashboard. */
@@ -93,6 +95,11 @@ export class ShardRuntime {
       sink: admission.sink(inner, 'pushed'),
       onRejected: (tenant, rejected) => admission.ledger.rejected(tenant, rejected),
       now: () => systemClock.now(),
+      deltaHome: tenant => {
+        const home = homeOfTenant(tenant, options.count);
+        const { ingestAt } = options;
+        return home === options.index || ingestAt === undefined ? null : (r, body) => ingestAt(home, r, body);
+      },
       onInternalError: error => log.error({ error: errorText(error) }, 'ingest failed'),
     });
     this.ingest = bySender(ingest, admission.senders);
@@ -187,6 +194,13 @@ export class ShardRuntime {
     this.admission.stop();
     await this.shard.close();
   }
+}
+
+/** The shard that keeps the totals of a tenant's delta points: any will do, always the same. */
+function homeOfTenant(tenant: string, count: number): number {
+  let h = 0;
+  for (let i = 0; i < tenant.length; i++) h = Math.imul(h ^ tenant.charCodeAt(i), 0x5bd1e995);
+  return ((h ^ (h >>> 15)) >>> 0) % count;
 }
 
 function policyOf(

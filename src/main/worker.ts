@@ -5,7 +5,7 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { Config } from '../config/schema.ts';
-import type { IngestRequest } from '../contracts/ingest-service.ts';
+import type { IngestRequest, IngestResponse } from '../contracts/ingest-service.ts';
 import { createLogger, type LogLevel } from '../lib/log.ts';
 import { type RpcHandlers, RpcPort } from '../lib/rpc.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
@@ -44,22 +44,31 @@ async function run(main: MessagePort, data: WorkerData): Promise<void> {
   const runtime = new Promise<ShardRuntime>(resolve => {
     opened = resolve;
   });
-  const peers = data.peers.map((port): ShardHandle | null => {
-    if (port === null) return null;
-    return shardHandle(
-      new RpcPort(
-        port,
-        later(async () => shardHandlers((await runtime).own)),
-      ),
-    );
-  });
+  const links = data.peers.map(port =>
+    port === null
+      ? null
+      : new RpcPort(
+          port,
+          later(async () => peerHandlers(await runtime)),
+        ),
+  );
+  const peers = links.map((rpc): ShardHandle | null => (rpc === null ? null : shardHandle(rpc)));
+  const ingestAt = (shard: number, request: IngestRequest, body: Uint8Array): Promise<IngestResponse> =>
+    (links[shard] as RpcPort).call('ingest', { request, body });
   const handlers = later(async () => mainHandlers(await runtime));
   // Rejects with what is wrong with the folder; the main thread then ends the start.
   const open = async (): Promise<void> =>
-    opened(await ShardRuntime.open({ ...data, replay: new ReplayProgress(data.replayMemory), log }, peers));
+    opened(await ShardRuntime.open({ ...data, replay: new ReplayProgress(data.replayMemory), log, ingestAt }, peers));
   // These do not wait for the runtime.
   const early: RpcHandlers = { open, logLevel: level => root.setLevel(level as LogLevel) };
   new RpcPort(main, new Proxy(handlers, { get: (all, method: string) => early[method] ?? all[method] }));
+}
+
+function peerHandlers(runtime: ShardRuntime): RpcHandlers {
+  const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
+    ingest: (a: { request: IngestRequest; body: Uint8Array }) => runtime.ingest.ingest(a.request, a.body),
+  };
+  return { ...shardHandlers(runtime.own), ...(handlers as RpcHandlers) };
 }
 
 function mainHandlers(runtime: ShardRuntime): RpcHandlers {

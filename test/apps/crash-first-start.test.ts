@@ -22,7 +22,22 @@ test('a first start that is killed leaves nothing in the way of the next', async
   for (let i = 0; i < KILLS; i++) {
     // Every third time in a folder that does not exist yet.
     if (i % 3 === 0) rmSync(data, { recursive: true, force: true });
-    const args = [CLI, 'serve', '--http', '127.0.0.1:0', '--data-dir', data, '--config', config, '--shards', '3'];
+    const args = [
+      CLI,
+      'serve',
+      '--http',
+      '127.0.0.1:0',
+      '--otlp-grpc',
+      'off',
+      '--otlp-http',
+      'off',
+      '--data-dir',
+      data,
+      '--config',
+      config,
+      '--shards',
+      '3',
+    ];
     const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] });
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', text => {

@@ -77,7 +77,17 @@ test('what was acknowledged is there after a stop and after kill -9', async t =>
 test('a second process on the same folder or port is refused with a reason', async t => {
   const server = await Sightline.start(t, { config: 'host: {enabled: false}\n' });
   const data = join(server.dir, 'data');
-  const locked = await runCli(['serve', '--data-dir', data, '--http', '127.0.0.1:0']);
+  const locked = await runCli([
+    'serve',
+    '--data-dir',
+    data,
+    '--http',
+    '127.0.0.1:0',
+    '--otlp-grpc',
+    'off',
+    '--otlp-http',
+    'off',
+  ]);
   assert.equal(locked.code, 1);
   assert.match(locked.stderr, new RegExp(`in use by process ${server.pid} `));
   const taken = await runCli(['serve', '--data-dir', join(server.dir, 'other'), '--http', new URL(server.url).host]);

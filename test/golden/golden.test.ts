@@ -59,7 +59,17 @@ test('a folder of a newer format is refused and left alone', async t => {
   const record = JSON.parse(readFileSync(file, 'utf8')) as { format: number };
   writeFileSync(file, JSON.stringify({ ...record, format: FORMAT_VERSION + 1 }));
   const before = readFileSync(file, 'utf8');
-  const { code, stderr } = await runCli(['serve', '--data-dir', data, '--http', '127.0.0.1:0']);
+  const { code, stderr } = await runCli([
+    'serve',
+    '--data-dir',
+    data,
+    '--http',
+    '127.0.0.1:0',
+    '--otlp-grpc',
+    'off',
+    '--otlp-http',
+    'off',
+  ]);
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`has format ${FORMAT_VERSION + 1}, this program knows up to ${FORMAT_VERSION}`));
   assert.match(stderr, /written by a newer Sightline/);

@@ -125,7 +125,19 @@ export class CrashRounds {
   /** A start that is killed before it is ready. */
   private async killDuringStart(): Promise<void> {
     const data = join(this.server.dir, 'data');
-    const args = [CLI, 'serve', '--http', '127.0.0.1:0', '--data-dir', data, ...this.args];
+    const args = [
+      CLI,
+      'serve',
+      '--http',
+      '127.0.0.1:0',
+      '--otlp-grpc',
+      'off',
+      '--otlp-http',
+      'off',
+      '--data-dir',
+      data,
+      ...this.args,
+    ];
     const child: ChildProcess = spawn(process.execPath, args, { cwd: this.server.dir, stdio: 'ignore' });
     const gone = new Promise(resolve => child.once('close', resolve));
     // A start takes some 300 ms before the shards open their folders.

@@ -63,6 +63,9 @@ export interface SightlineOptions {
 export class Sightline {
   readonly dir: string;
   url = '';
+  /** Where the doors of OpenTelemetry are: `host:port` and a URL. */
+  otlpGrpc = '';
+  otlpHttp = '';
   /** All that the process wrote, over all starts. */
   stdout = '';
   stderr = '';
@@ -100,6 +103,10 @@ export class Sightline {
       'serve',
       '--http',
       '127.0.0.1:0',
+      '--otlp-grpc',
+      '127.0.0.1:0',
+      '--otlp-http',
+      '127.0.0.1:0',
       '--data-dir',
       join(this.dir, 'data'),
       ...(this.options.args ?? []),
@@ -127,6 +134,9 @@ export class Sightline {
         const url = /is ready at (https?:\/\/\S+?)\/ /.exec(this.stderr.slice(from))?.[1];
         if (url === undefined) return;
         this.url = url;
+        const otlp = /OpenTelemetry: gRPC at (\S+), HTTP at (\S+)/.exec(this.stderr.slice(from));
+        this.otlpGrpc = otlp?.[1] ?? '';
+        this.otlpHttp = otlp?.[2] ?? '';
         end(null);
       });
       child.once('close', code =>

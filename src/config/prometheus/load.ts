@@ -19,7 +19,11 @@ import { alerting, otlp, remoteRead, remoteWrite, storage, tracing } from './sec
 
 export type { PrometheusConfig, ScrapeConfig } from './model.ts';
 
-export const EMPTY_PROMETHEUS: PrometheusConfig = Object.freeze({ global: GLOBAL_DEFAULTS, scrapeConfigs: [] });
+export const EMPTY_PROMETHEUS: PrometheusConfig = Object.freeze({
+  global: GLOBAL_DEFAULTS,
+  scrapeConfigs: [],
+  otlp: {},
+});
 
 export interface LoadedPrometheus {
   config: PrometheusConfig;
@@ -42,7 +46,7 @@ const root = struct('config.plain', {
   tracing: no(tracing),
   remote_write: no(list(remoteWrite, 'empty or null remote write config section')),
   remote_read: no(list(remoteRead, 'empty or null remote read config section')),
-  otlp: no(otlp),
+  otlp: yes(otlp),
 });
 
 export function loadPrometheusFile(file: string): LoadedPrometheus {
@@ -76,7 +80,11 @@ export function loadPrometheusFile(file: string): LoadedPrometheus {
     }
   }
   if (ctx.problems.length > 0) throw new ConfigError(ctx.problems);
-  return { config: { global: toGlobal(global), scrapeConfigs: jobs.configs }, unsupported: ctx.unsupported, files };
+  return {
+    config: { global: toGlobal(global), scrapeConfigs: jobs.configs, otlp: value.otlp ?? {} },
+    unsupported: ctx.unsupported,
+    files,
+  };
 }
 
 /** The `scrape_configs` of sightline.yaml, behind those of the Prometheus file. */
@@ -93,7 +101,7 @@ export function loadScrapeSection(source: YamlSource, before: PrometheusConfig):
   jobs.add(ctx, sections);
   if (ctx.problems.length > 0) throw new ConfigError(ctx.problems);
   return {
-    config: { global: before.global, scrapeConfigs: [...before.scrapeConfigs, ...jobs.configs] },
+    config: { ...before, scrapeConfigs: [...before.scrapeConfigs, ...jobs.configs] },
     unsupported: ctx.unsupported,
     files: [],
   };

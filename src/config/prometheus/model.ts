@@ -55,9 +55,23 @@ export interface ScrapeConfig {
   baseDir: string;
 }
 
+/** `otlp`, by its own keys; what the file does not give is absent. */
+export interface OtlpTranslation {
+  translation_strategy?: string | undefined;
+  promote_resource_attributes?: string[] | undefined;
+  promote_all_resource_attributes?: boolean | undefined;
+  ignore_resource_attributes?: string[] | undefined;
+  keep_identifying_resource_attributes?: boolean | undefined;
+  convert_histograms_to_nhcb?: boolean | undefined;
+  promote_scope_metadata?: boolean | undefined;
+  label_name_underscore_sanitization?: boolean | undefined;
+  label_name_preserve_multiple_underscores?: boolean | undefined;
+}
+
 export interface PrometheusConfig {
   global: GlobalConfig;
   scrapeConfigs: ScrapeConfig[];
+  otlp: OtlpTranslation;
 }
 
 export const GLOBAL_DEFAULTS: GlobalConfig = Object.freeze({

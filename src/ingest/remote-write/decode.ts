@@ -112,6 +112,26 @@ export function loadBody(body: Uint8Array, encoding: string, kernel: IngestKerne
   }
 }
 
+/** As `loadBody`, for decoders that need no kernel; snappy is not among their encodings. */
+export function unpackBody(body: Uint8Array, encoding: string): Uint8Array {
+  switch (encoding) {
+    case '':
+    case 'identity':
+      return body;
+    case 'gzip':
+      return inflate(zlib.gunzipSync, body, encoding);
+    case 'zstd':
+      return inflate(zlib.zstdDecompressSync, body, encoding);
+    case 'deflate':
+      return inflate(zlib.inflateSync, body, encoding);
+    default:
+      throw new WriteDecodeError(
+        `Content-Encoding ${JSON.stringify(encoding)} is not supported; send gzip, zstd, deflate or none`,
+        'unsupported',
+      );
+  }
+}
+
 function inflate(
   decompress: (body: Uint8Array, options: { maxOutputLength: number }) => Uint8Array,
   body: Uint8Array,

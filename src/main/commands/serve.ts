@@ -53,6 +53,10 @@ export const serve: Command = async args => {
   process.on('SIGINT', stop);
   process.on('SIGHUP', () => server?.reloader.reload('SIGHUP'));
   server = await SightlineServer.start(options, { openEngine });
+  const { grpc, http } = server.otlp;
+  if (grpc !== '' || http !== '') {
+    process.stderr.write(`OpenTelemetry: gRPC at ${grpc || '(off)'}, HTTP at ${http || '(off)'}\n`);
+  }
   process.stderr.write(
     `Sightline ${VERSION} is ready at ${server.url}/ (data in ${server.dataDir}, started in ${Math.round(server.startMs)} ms)\n`,
   );
