@@ -135,7 +135,7 @@ test('a Prometheus file and inline scrape configs join; what has no effect is na
     '  - job_name: one',
     '    scrape_timeout: 5s',
     '    static_configs: [{targets: ["localhost:1"], labels: {x: y}}]',
-    '    consul_sd_configs: [{server: "localhost:8500"}]',
+    '    eureka_sd_configs: [{server: "http://localhost:8761/eureka"}]',
     '',
   ].join('\n');
   const text = 'prometheus: {file: prometheus.yml}\nscrape_configs:\n  - job_name: two\n    params: {a: [b]}\n';
@@ -156,7 +156,7 @@ test('a Prometheus file and inline scrape configs join; what has no effect is na
     loaded.unsupported.map(u => [u.key, u.line]),
     [
       ['rule_files', 2],
-      ['scrape_configs.consul_sd_configs', 7],
+      ['scrape_configs.eureka_sd_configs', 7],
     ],
   );
   assert.equal(loaded.files.length, 2);

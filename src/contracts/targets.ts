@@ -32,6 +32,28 @@ export interface ActiveTarget {
 export interface DroppedTarget {
   discoveredLabels: Labels;
   scrapePool: string;
+  /** For people: the rule that dropped it, or what it lacks. */
+  reason: string;
+  /** Place of that rule in `relabel_configs`, from 0; null where no rule dropped it. */
+  rule: number | null;
+}
+
+/** One discovery section of a job. */
+export interface DiscoveryStatus {
+  scrapePool: string;
+  /** file, http, dns, consul, kubernetes, docker */
+  mechanism: string;
+  /** What is asked, for people. */
+  where: string;
+  /** Found, before relabelling. */
+  targets: number;
+  /** Whether it has told of its targets at all since it began. */
+  synced: boolean;
+  /** '' where the last attempt went well. */
+  lastError: string;
+  /** ms since the epoch; 0 = never. */
+  lastOkMs: number;
+  lastErrorMs: number;
 }
 
 export interface TargetDirectory {
@@ -43,6 +65,8 @@ export interface TargetDirectory {
   droppedCounts(tenant: TenantId): Record<string, number>;
   /** Names of all pools, sorted, those without targets included. */
   scrapePools(tenant: TenantId): string[];
+  /** Discovery sections of all jobs, in the order of the configuration. */
+  discovery(tenant: TenantId): DiscoveryStatus[];
   /** What each active target last exposed as type, help and unit. */
   metadata(tenant: TenantId): { labels: Labels; entries: MetadataEntry[] }[];
 }

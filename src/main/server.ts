@@ -17,10 +17,12 @@ import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type Config, parseHostPort } from '../config/schema.ts';
 import type { StateStore } from '../contracts/state-store.ts';
+import { DiscoveryManager } from '../ingest/discovery/discovery-manager.ts';
 import { HttpScrapeFetcher } from '../ingest/scrape/http-fetcher.ts';
 import { ScrapeManager } from '../ingest/scrape/scrape-manager.ts';
 import { SelfCollector } from '../ingest/self/self-collector.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { HttpClient } from '../lib/http-client/http-client.ts';
 import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createLogger, errorText, type Logger, type LogLevel } from '../lib/log.ts';
 import { MetricsRegistry } from '../lib/metrics.ts';
@@ -191,6 +193,12 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     metrics,
     tenant: DEFAULT_TENANT,
     fetcher: new HttpScrapeFetcher(`Sightline/${VERSION}`),
+    discovery: new DiscoveryManager({
+      clock,
+      log: log.child({ part: 'discovery' }),
+      metrics,
+      openHttp: (settings, baseDir) => new HttpClient(settings, { baseDir, userAgent: `Sightline/${VERSION}`, clock }),
+    }),
   });
   const auth = new AuthPart({
     loaded,

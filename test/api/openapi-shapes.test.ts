@@ -113,9 +113,10 @@ const TARGETS: TargetDirectory = {
       scrapeTimeoutMs: 10_000,
     },
   ],
-  dropped: () => [{ discoveredLabels: ['__address__', 'b:80'], scrapePool: 'y' }],
+  dropped: () => [{ discoveredLabels: ['__address__', 'b:80'], scrapePool: 'y', reason: 'a rule', rule: 0 }],
   droppedCounts: () => ({ y: 1 }),
   scrapePools: () => ['x', 'y'],
+  discovery: () => [],
   metadata: () => [
     { labels: ['instance', 'a:80', 'job', 'x'], entries: [{ metric: 'up', type: 'gauge', help: 'Up?', unit: '' }] },
     { labels: ['instance', 'c:80', 'job', 'z'], entries: [{ metric: 'm', type: 'counter', help: '', unit: '' }] },

@@ -35,6 +35,9 @@ export function targetsJson(directory: TargetDirectory | null, params: Params, t
     droppedTargets: dropped.map(t => ({
       discoveredLabels: labelsToRecord(t.discoveredLabels),
       scrapePool: t.scrapePool,
+      // Ours beside theirs: why, and by which of the job's relabel rules.
+      reason: t.reason,
+      ...(t.rule === null ? {} : { rule: t.rule }),
     })),
     droppedTargetCounts: showDropped ? (directory?.droppedCounts(tenant) ?? {}) : {},
   };

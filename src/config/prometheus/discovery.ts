@@ -1,23 +1,11 @@
 /**
  * Service discovery sections: which there are, and what Prometheus refuses in them.
  *
- * Only static_configs is acted on; every other section is judged (a file that Prometheus refuses is refused) and noted as
- * unsupported. Sections whose fields differ between versions and vendors are lenient about unknown fields.
+ * Those in discovery-sections.ts take effect; every other section is judged (a file that Prometheus refuses is refused) and noted
+ * as unsupported. Sections whose fields differ between versions and vendors are lenient about unknown fields.
  */
-import {
-  bool,
-  type Decoded,
-  type Decoder,
-  dict,
-  duration,
-  type Field,
-  int,
-  list,
-  no,
-  str,
-  struct,
-  yes,
-} from './decode.ts';
+import { type Decoded, type Decoder, duration, type Field, int, list, no, str, struct, yes } from './decode.ts';
+import { requireHttpUrl, supportedFields } from './discovery-sections.ts';
 import { checkHttpClient, type HttpClientSettings, httpClientFields } from './http-client.ts';
 
 type Fail = (message: string, field?: string) => void;
@@ -50,13 +38,6 @@ function withHttp<F extends Fields>(fields: F, check: (value: Decoded<F>, fail: 
 }
 
 function fine(): void {}
-
-function requireHttpUrl(url: string | undefined, fail: Fail): void {
-  const match = /^([a-zA-Z][a-zA-Z0-9+.-]*):\/\/([^/?#]*)/.exec(url ?? '');
-  if (!url) fail('URL is missing');
-  else if (match === null || !/^https?$/.test(match[1] as string)) fail("URL scheme must be 'http' or 'https'", 'url');
-  else if (match[2] === '') fail('host is missing in URL', 'url');
-}
 
 function secretPair(value: { secret_key?: string; secret_key_file?: string }, fail: Fail): void {
   if (value.secret_key && value.secret_key_file)
@@ -99,97 +80,6 @@ const azure = withHttp(
   },
 );
 
-const SELECTORS: Readonly<Record<string, readonly string[]>> = {
-  pod: ['pod', 'node'],
-  service: ['service'],
-  endpoints: ['pod', 'service', 'endpoints', 'node'],
-  endpointslice: ['pod', 'service', 'endpointslice', 'node'],
-  node: ['node'],
-  ingress: ['ingress'],
-};
-
-/** Prometheus' words list what a role takes; node selectors of endpoints come only with attached metadata. */
-function selectorsOf(role: string, attachNode: boolean): readonly string[] {
-  const all = SELECTORS[role] ?? [];
-  return role.startsWith('endpoint') && !attachNode ? all.filter(name => name !== 'node') : all;
-}
-
-const kubernetesPlain = { lenient: false, typeName: 'kubernetes.plain' };
-
-const kubernetes: Decoder<unknown> = struct(
-  kubernetesPlain.typeName,
-  {
-    ...http,
-    api_server: yes(str),
-    role: yes(str),
-    kubeconfig_file: yes(str),
-    namespaces: yes(struct(kubernetesPlain.typeName, { own_namespace: yes(bool), names: yes(list(str)) })),
-    selectors: yes(list(struct(kubernetesPlain.typeName, { role: yes(str), label: yes(str), field: yes(str) }))),
-    attach_metadata: yes(
-      struct(kubernetesPlain.typeName, { node: yes(bool), namespace: yes(bool) }, { lenient: true }),
-    ),
-  },
-  {
-    check(value, fail) {
-      const role = value.role ?? '';
-      if (role === '') fail('role missing (one of: pod, service, endpoints, endpointslice, node, ingress)');
-      else if (!Object.hasOwn(SELECTORS, role)) fail(`unknown Kubernetes SD role ${JSON.stringify(role)}`, 'role');
-      checkHttpClient(value, fail);
-      checkKubernetesAccess(value, fail);
-      checkSelectors(role, value.selectors ?? [], value.attach_metadata?.node === true, fail);
-    },
-  },
-);
-
-function checkKubernetesAccess(
-  value: HttpClientSettings & {
-    api_server?: string;
-    kubeconfig_file?: string;
-    namespaces?: { own_namespace?: boolean };
-  },
-  fail: Fail,
-): void {
-  const own = value.namespaces?.own_namespace === true;
-  if (value.api_server && value.kubeconfig_file) fail("cannot use 'kubeconfig_file' and 'api_server' simultaneously");
-  const custom = Object.keys(httpClientFields).some(
-    key => !['follow_redirects', 'enable_http2'].includes(key) && value[key as keyof HttpClientSettings] !== undefined,
-  );
-  if (value.kubeconfig_file && custom)
-    fail("cannot use a custom HTTP client configuration together with 'kubeconfig_file'");
-  if (!value.api_server && !value.kubeconfig_file && custom) {
-    fail("to use custom HTTP client configuration please provide the 'api_server' URL explicitly");
-  }
-  if (value.api_server && own) fail("cannot use 'api_server' and 'namespaces.own_namespace' simultaneously");
-  if (value.kubeconfig_file && own) fail("cannot use 'kubeconfig_file' and 'namespaces.own_namespace' simultaneously");
-}
-
-function checkSelectors(
-  role: string,
-  selectors: readonly { role?: string; label?: string; field?: string }[],
-  attachNode: boolean,
-  fail: Fail,
-): void {
-  const allowed = selectorsOf(role, attachNode);
-  const seen = new Set<string>();
-  for (const selector of selectors) {
-    const of = selector.role ?? '';
-    if (seen.has(of)) fail(`duplicated selector role: ${of}`, 'selectors');
-    seen.add(of);
-    if (!allowed.includes(of)) {
-      fail(`${role} role supports only ${allowed.join(', ')} selectors`, 'selectors');
-      return;
-    }
-    const bad = badFieldSelector(selector.field ?? '');
-    if (bad !== '') fail(`invalid selector: '${selector.field}'; can't understand '${bad}'`, 'selectors');
-  }
-}
-
-/** The first term of a field selector that is not `key=value`, `key==value` or `key!=value`; '' where all are. */
-function badFieldSelector(text: string): string {
-  if (text === '') return '';
-  return text.split(',').find(term => !/^[^=!]+(?:==?|!=)[^=]*$/.test(term)) ?? '';
-}
-
 const marathon = withHttp(
   { servers: yes(list(str)), auth_token: yes(str), auth_token_file: yes(str) },
   (value, fail) => {
@@ -222,28 +112,11 @@ const openstack = withHttp({ role: yes(str), availability: yes(str), region: yes
     fail(`unknown OpenStack SD role ${JSON.stringify(role)}`, 'role');
 });
 
-const FILE_PATTERN = /^[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)$/;
-
-/** Every section but static_configs, by the name of its key without `_sd_configs`. */
+/** Sections without effect here, by the name of their key without `_sd_configs`. */
 const SECTIONS: Readonly<Record<string, Decoder<unknown>>> = {
   aws: section({ role: yes(str) }, fine),
   azure,
-  consul: withHttp(
-    { server: yes(str), services: yes(list(str)), tags: yes(list(str)), node_meta: yes(dict(str)) },
-    fine,
-  ),
   digitalocean: withHttp({}, fine),
-  dns: section({ ...common, names: yes(list(str)), type: yes(str) }, (value, fail) => {
-    if ((value.names ?? []).length === 0) fail('DNS-SD config must contain at least one SRV record name');
-    const type = (value.type ?? 'SRV').toUpperCase();
-    if (!['SRV', 'A', 'AAAA', 'MX', 'NS'].includes(type)) fail(`invalid DNS-SD records type ${type}`, 'type');
-    else if (!['SRV', 'MX', 'NS'].includes(type) && !value.port) {
-      fail('a port is required in DNS-SD configs for all record types except SRV, MX and NS');
-    }
-  }),
-  docker: withHttp({ host: yes(str) }, (value, fail) => {
-    if (!value.host) fail('host missing');
-  }),
   dockerswarm: withHttp({ host: yes(str), role: yes(str) }, (value, fail) => {
     if (!value.host) fail('host missing');
     if (!['services', 'nodes', 'tasks'].includes(value.role ?? ''))
@@ -257,17 +130,6 @@ const SECTIONS: Readonly<Record<string, Decoder<unknown>>> = {
     if (server === '') fail('eureka_sd: empty or null eureka server');
     else if (!/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/]+/.test(server)) fail('invalid eureka server URL', 'server');
   }),
-  file: section(
-    { files: yes(list(str)), refresh_interval: yes(duration) },
-    (value, fail) => {
-      if ((value.files ?? []).length === 0) fail('file service discovery config must contain at least one path name');
-      for (const name of value.files ?? []) {
-        if (!FILE_PATTERN.test(name))
-          fail(`path name ${JSON.stringify(name)} is not valid for file discovery`, 'files');
-      }
-    },
-    false,
-  ),
   gce: section({ ...common, project: yes(str), zone: yes(str) }, (value, fail) => {
     if (!value.project) fail('GCE SD configuration requires a project');
     if (!value.zone) fail('GCE SD configuration requires a zone');
@@ -276,11 +138,9 @@ const SECTIONS: Readonly<Record<string, Decoder<unknown>>> = {
     if (!value.role) fail('role missing (one of: robot, hcloud)');
     else if (!['robot', 'hcloud'].includes(value.role)) fail(`unknown role ${JSON.stringify(value.role)}`, 'role');
   }),
-  http: withHttp({ url: yes(str) }, (value, fail) => requireHttpUrl(value.url, fail)),
   ionos: withHttp({ datacenter_id: yes(str) }, (value, fail) => {
     if (!value.datacenter_id) fail("datacenter id can't be empty");
   }),
-  kubernetes,
   kuma: withHttp({ server: yes(str) }, (value, fail) => {
     if (!value.server) fail('kuma SD server must not be empty: ');
   }),
@@ -374,9 +234,12 @@ function zookeeper(name: string) {
 }
 
 /** Fields for every discovery section, for a scrape config or an Alertmanager to take in. */
-export const discoveryFields: Fields = Object.fromEntries(
-  Object.entries(SECTIONS).map(([name, decode]) => [
-    `${name}_sd_configs`,
-    no(list(decode, `empty or null section in ${name}_sd_configs`)),
-  ]),
-);
+export const discoveryFields: Fields = {
+  ...supportedFields,
+  ...Object.fromEntries(
+    Object.entries(SECTIONS).map(([name, decode]) => [
+      `${name}_sd_configs`,
+      no(list(decode, `empty or null section in ${name}_sd_configs`)),
+    ]),
+  ),
+};

@@ -2,8 +2,8 @@
  * Loads a Prometheus configuration file, with the scrape config files it names: whatever Prometheus accepts loads, what it
  * refuses is refused with its reason, and what we do not act on is named.
  */
-import { readdirSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, posix } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
+import { expandGlob } from '../../lib/glob.ts';
 import { ConfigError, YamlSource } from '../yaml-source.ts';
 import { DecodeContext, int, list, no, resolve, str, struct, type UnsupportedKey, yes } from './decode.ts';
 import { GLOBAL_DEFAULTS, type PrometheusConfig, type ScrapeConfig } from './model.ts';
@@ -74,7 +74,9 @@ export function loadPrometheusFile(file: string): LoadedPrometheus {
   jobs.add(ctx, value.scrape_configs ?? []);
   const files = [file];
   for (const pattern of value.scrape_config_files ?? []) {
-    for (const path of isPattern(pattern) ? expand(dirname(file), pattern) : []) {
+    for (const path of isPattern(pattern)
+      ? expandGlob(isAbsolute(pattern) ? pattern : join(dirname(file), pattern))
+      : []) {
       files.push(path);
       jobs.addFile(ctx, path);
     }
@@ -155,23 +157,6 @@ class Jobs {
 /** Prometheus takes a glob only in the last part of a path. */
 function isPattern(pattern: string): boolean {
   return /^[^*]*(\*[^/]*)?$/.test(pattern);
-}
-
-function expand(folder: string, pattern: string): string[] {
-  const full = isAbsolute(pattern) ? pattern : join(folder, pattern);
-  if (!/[*?[]/.test(full)) return [full];
-  let names: string[];
-  try {
-    names = readdirSync(dirname(full));
-  } catch {
-    return [];
-  }
-  // As in Go's filepath.Glob, `*` and `?` take a leading dot too; `posix.matchesGlob` does not.
-  const last = basename(full);
-  return names
-    .filter(name => posix.matchesGlob(name.replace(/^\./, '_'), last.replace(/^\./, '_')))
-    .sort()
-    .map(name => join(dirname(full), name));
 }
 
 function checkNames(ctx: DecodeContext, field: string, what: string, sections: readonly { name?: string }[]): void {

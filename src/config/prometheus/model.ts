@@ -1,4 +1,5 @@
 /** What a Prometheus configuration says, as the parts of this program get it: defaults filled in, durations in ms, sizes in bytes. */
+import type { DiscoverySection } from './discovery-sections.ts';
 import type { HttpClientSettings } from './http-client.ts';
 import type { NameValidation, RelabelConfig } from './relabel.ts';
 
@@ -49,6 +50,8 @@ export interface ScrapeConfig {
   keepDroppedTargets: number;
   httpClient: HttpClientSettings;
   staticConfigs: StaticGroup[];
+  /** Where further targets come from. */
+  discovery: DiscoverySection[];
   relabelConfigs: RelabelConfig[];
   metricRelabelConfigs: RelabelConfig[];
   /** Folder that relative file names in it are relative to. */

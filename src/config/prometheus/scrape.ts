@@ -15,6 +15,7 @@ import {
   yes,
 } from './decode.ts';
 import { discoveryFields } from './discovery.ts';
+import { discoverySections } from './discovery-sections.ts';
 import { checkHttpClient, httpClientFields, httpClientOf } from './http-client.ts';
 import {
   DEFAULT_SCRAPE_PROTOCOLS,
@@ -237,6 +238,7 @@ export function toScrapeConfig(
     staticConfigs: (section.static_configs ?? []).map(
       (group): StaticGroup => ({ targets: group.targets ?? [], labels: group.labels ?? new Map() }),
     ),
+    discovery: discoverySections(section, baseDir),
     relabelConfigs: section.relabel_configs ?? [],
     metricRelabelConfigs: section.metric_relabel_configs ?? [],
     baseDir,

@@ -4,6 +4,7 @@
  */
 import type { RelabelRule, ScrapeReadSettings } from '../../contracts/scrape-store.ts';
 import type { HttpClientSettings } from '../../lib/http-client/settings.ts';
+import type { DiscoverySection } from '../discovery/sections.ts';
 
 export interface ScrapeJob extends ScrapeReadSettings {
   jobName: string;
@@ -21,6 +22,7 @@ export interface ScrapeJob extends ScrapeReadSettings {
   keepDroppedTargets: number;
   httpClient: HttpClientSettings;
   staticConfigs: readonly { targets: readonly string[]; labels: ReadonlyMap<string, string> }[];
+  discovery: readonly DiscoverySection[];
   relabelConfigs: readonly RelabelRule[];
   /** Folder that relative file names in `httpClient` are relative to. */
   baseDir: string;

@@ -67,6 +67,7 @@ function job(changes: Partial<ScrapeJob> = {}): ScrapeJob {
     keepDroppedTargets: 0,
     httpClient: {},
     staticConfigs: [{ targets: ['t:1'], labels: new Map() }],
+    discovery: [],
     relabelConfigs: [],
     metricRelabelConfigs: [],
     baseDir: '/',

@@ -6,9 +6,11 @@
  * address where no rule set it.
  */
 import { createHash } from 'node:crypto';
+import type { RelabelRule } from '../../contracts/scrape-store.ts';
 import { formatDuration, parseDuration } from '../../lib/duration.ts';
 import { type Labels, labelsFromMap, labelsKey } from '../../model/labels.ts';
-import type { LabelMap, Relabel } from './relabel.ts';
+import type { TargetGroup } from '../discovery/target-group.ts';
+import { compileRelabel, type LabelMap, type Relabel } from './relabel.ts';
 import type { ScrapeJob } from './scrape-job.ts';
 
 export interface Target {
@@ -26,65 +28,106 @@ export interface Target {
 
 export type TargetResult =
   | { kind: 'target'; target: Target }
-  | { kind: 'dropped'; discovered: Labels }
-  | { kind: 'failed'; discovered: Labels; reason: string };
+  | {
+      kind: 'dropped';
+      discovered: Labels;
+      reason: string;
+      /** Place of the rule that dropped it in `relabel_configs`, from 0; null where none did. */
+      rule: number | null;
+    };
 
-/** The labels of one address of a group, before relabelling. */
-export function discoveredLabels(job: ScrapeJob, address: string, groupLabels: ReadonlyMap<string, string>): LabelMap {
-  const labels: LabelMap = new Map([
-    ['job', job.jobName],
-    ['__scrape_interval__', formatDuration(job.scrapeIntervalMs)],
-    ['__scrape_timeout__', formatDuration(job.scrapeTimeoutMs)],
-    ['__metrics_path__', job.metricsPath],
-    ['__scheme__', job.scheme],
-  ]);
-  for (const [name, values] of job.params) if (values[0] !== undefined) labels.set(`__param_${name}`, values[0]);
-  for (const [name, value] of groupLabels) labels.set(name, value);
-  labels.set('__address__', address);
+/** Makes targets of a job's discovered ones; rules are compiled once. */
+export class TargetMaker {
+  private readonly job: ScrapeJob;
+  private readonly rules: readonly { rule: RelabelRule; apply: Relabel }[];
+
+  constructor(job: ScrapeJob) {
+    this.job = job;
+    // One by one, to know which of them dropped a target.
+    this.rules = job.relabelConfigs.map(rule => ({
+      rule,
+      apply: compileRelabel([rule], job.nameValidation === 'legacy'),
+    }));
+  }
+
+  make(group: TargetGroup, own: ReadonlyMap<string, string>): TargetResult {
+    const labels = discoveredLabels(this.job, group.labels, own);
+    const discovered = labelsFromMap(labels);
+    for (const [index, { rule, apply }] of this.rules.entries()) {
+      if (!apply(labels)) return { kind: 'dropped', discovered, reason: describeRule(rule, index), rule: index };
+    }
+    try {
+      return { kind: 'target', target: targetOf(this.job, labels, discovered) };
+    } catch (error) {
+      return { kind: 'dropped', discovered, reason: (error as Error).message, rule: null };
+    }
+  }
+}
+
+function describeRule({ action, sourceLabels, targetLabel, regex }: RelabelRule, index: number): string {
+  const source = sourceLabels.length === 0 ? '' : ` of [${sourceLabels.join(', ')}]`;
+  const what = action.endsWith('equal') ? `target_label ${targetLabel}` : `regex ${JSON.stringify(regex)}`;
+  return `relabel_configs[${index}]: ${action}${source} by ${what}`;
+}
+
+/** The labels of one target of a group, before relabelling; its own win over the group's, both over the job's. */
+function discoveredLabels(
+  job: ScrapeJob,
+  groupLabels: ReadonlyMap<string, string>,
+  own: ReadonlyMap<string, string>,
+): LabelMap {
+  const labels: LabelMap = new Map([...groupLabels, ...own]);
+  const preset = (name: string, value: string): void => {
+    if ((labels.get(name) ?? '') === '') labels.set(name, value);
+  };
+  preset('job', job.jobName);
+  preset('__scrape_interval__', formatDuration(job.scrapeIntervalMs));
+  preset('__scrape_timeout__', formatDuration(job.scrapeTimeoutMs));
+  preset('__metrics_path__', job.metricsPath);
+  preset('__scheme__', job.scheme);
+  for (const [name, values] of job.params) if (values[0] !== undefined) preset(`__param_${name}`, values[0]);
   return labels;
 }
 
-export function buildTarget(job: ScrapeJob, relabel: Relabel, labels: LabelMap): TargetResult {
-  const discovered = labelsFromMap(labels);
-  const map = new Map(labels);
-  if (!relabel(map)) return { kind: 'dropped', discovered };
+/** Throws where it cannot be scraped. */
+function targetOf(job: ScrapeJob, map: LabelMap, discovered: Labels): Target {
   const address = map.get('__address__') ?? '';
-  if (address === '') return { kind: 'failed', discovered, reason: 'no address' };
-  if (address.includes('/'))
-    return { kind: 'failed', discovered, reason: `${JSON.stringify(address)} is not a valid hostname` };
+  if (address === '') throw new Error('no address');
+  if (address.includes('/')) throw new Error(`${JSON.stringify(address)} is not a valid hostname`);
+  const { intervalMs, timeoutMs } = timesOf(map);
+  const url = urlOf(job, map, address);
+  if (!map.has('instance')) map.set('instance', address);
+  for (const name of [...map.keys()]) if (name.startsWith('__')) map.delete(name);
+  const labels = labelsFromMap(map);
+  for (const label of labels) if (!label.isWellFormed()) throw new Error('a label is no valid UTF-8');
+  const key = `${labelsKey(labels)} ${url}`;
+  const phase = createHash('sha256').update(key).digest().readUIntBE(0, 6) / 2 ** 48;
+  return { key, discovered, labels, url, intervalMs, timeoutMs, phase };
+}
+
+function timesOf(map: LabelMap): { intervalMs: number; timeoutMs: number } {
   let intervalMs: number;
   let timeoutMs: number;
   try {
     intervalMs = parseDuration(map.get('__scrape_interval__') ?? '');
     timeoutMs = parseDuration(map.get('__scrape_timeout__') ?? '');
   } catch (error) {
-    return { kind: 'failed', discovered, reason: `scrape interval or timeout: ${(error as Error).message}` };
+    throw new Error(`scrape interval or timeout: ${(error as Error).message}`);
   }
-  if (intervalMs === 0 || timeoutMs === 0)
-    return { kind: 'failed', discovered, reason: 'scrape interval and timeout cannot be 0' };
+  if (intervalMs === 0 || timeoutMs === 0) throw new Error('scrape interval and timeout cannot be 0');
   if (timeoutMs > intervalMs) {
-    return {
-      kind: 'failed',
-      discovered,
-      reason: `scrape timeout cannot be greater than scrape interval (${timeoutMs} ms > ${intervalMs} ms)`,
-    };
+    throw new Error(`scrape timeout cannot be greater than scrape interval (${timeoutMs} ms > ${intervalMs} ms)`);
   }
-  const url = urlOf(job, map, address);
-  if (url === null)
-    return { kind: 'failed', discovered, reason: `no URL can be made of address ${JSON.stringify(address)}` };
-  if (!map.has('instance')) map.set('instance', address);
-  for (const name of [...map.keys()]) if (name.startsWith('__')) map.delete(name);
-  const public_ = labelsFromMap(map);
-  const key = `${labelsKey(public_)} ${url}`;
-  const phase = createHash('sha256').update(key).digest().readUIntBE(0, 6) / 2 ** 48;
-  return { kind: 'target', target: { key, discovered, labels: public_, url, intervalMs, timeoutMs, phase } };
+  return { intervalMs, timeoutMs };
 }
 
-function urlOf(job: ScrapeJob, labels: LabelMap, address: string): string | null {
+function urlOf(job: ScrapeJob, labels: LabelMap, address: string): string {
   const scheme = labels.get('__scheme__') ?? 'http';
   const path = labels.get('__metrics_path__') ?? '/metrics';
   const base = `${scheme}://${address}`;
-  if (!/^https?$/.test(scheme) || !URL.canParse(base)) return null;
+  if (!/^https?$/.test(scheme) || !URL.canParse(base)) {
+    throw new Error(`no URL can be made of address ${JSON.stringify(address)}`);
+  }
   const query = new URLSearchParams();
   for (const [name, values] of job.params) for (const value of values.slice(1)) query.append(name, value);
   const first: [string, string][] = [];
