@@ -23,6 +23,12 @@ const RULES: Rule[] = [
     target: { ratio: 5 },
   },
   {
+    what: 'scrape per CPU-second',
+    matches: figure => figure.topic.startsWith('scrape') && figure.name === 'samples per CPU-second',
+    gate: { ratio: 1 },
+    target: { ratio: 5 },
+  },
+  {
     what: 'memory per active series',
     matches: figure => figure.topic === 'ingest 1000000 series' && figure.name.startsWith('memory per series (above'),
     gate: { ratio: 1 },
