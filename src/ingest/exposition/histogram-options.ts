@@ -30,7 +30,7 @@ const FACTOR_MIN = 1.00271;
 
 /** The finest schema whose buckets grow by at least this factor, as client libraries choose it. */
 export function schemaOfFactor(factor: number): number {
-  const floor = Math.floor(-Math.log2(Math.log2(factor <= 1 ? FACTOR_MIN : factor)));
+  const floor = Math.floor(-Math.log2(Math.log2(factor <= 1 ? FACTOR_MIN : factor))) + 0;
   return Math.min(SCHEMA_MAX, Math.max(SCHEMA_MIN, floor));
 }
 

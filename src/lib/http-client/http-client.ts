@@ -107,7 +107,8 @@ export class HttpClient {
   async stream(request: HttpRequest): Promise<HttpStream> {
     const response = await this.send(request);
     const { statusCode: status = 0, statusMessage: statusText = '', headers } = response;
-    return { status, statusText, headers, body: unpacked(response), close: () => response.destroy() };
+    const body = wholeOrAborted(unpacked(response), request.signal);
+    return { status, statusText, headers, body, close: () => response.destroy() };
   }
 
   close(): void {
@@ -282,10 +283,22 @@ function answerOf(response: IncomingMessage, body: Uint8Array): HttpResponse {
   };
 }
 
+async function* wholeOrAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of chunks) yield chunk;
+  } catch (error) {
+    throw signal.aborted ? (signal.reason as Error) : error;
+  }
+  signal.throwIfAborted();
+}
+
 /** The reason of an abort says more than "aborted". */
 async function named<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   try {
-    return await work;
+    const result = await work;
+    // A body without a length ends with its connection, even where it was us who ended it.
+    if (signal.aborted) throw signal.reason as Error;
+    return result;
   } catch (error) {
     throw signal.aborted ? (signal.reason as Error) : error;
   }
