@@ -130,6 +130,12 @@ export const DEFAULTS = Object.freeze({
     // Tenant name to its own limits.
     tenants: Object.freeze({}),
   }),
+  forward: Object.freeze({
+    // The queue of remote_write on disk, over all shards and endpoints: at 10,000 samples/s about nine hours of a receiver's absence.
+    max_bytes: '4GiB',
+    // A weekend: what is older is of little use to alerts at the receiver, and is still here.
+    max_age: '3d',
+  }),
   query: Object.freeze({
     // Longer than a person waits.
     timeout: '30s',

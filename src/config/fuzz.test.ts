@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DecodeContext, resolve } from './prometheus/decode.ts';
-import { loadScrapeSection } from './prometheus/load.ts';
-import { GLOBAL_DEFAULTS } from './prometheus/model.ts';
+import { EMPTY_PROMETHEUS, loadScrapeSection } from './prometheus/load.ts';
 import { configSchema } from './schema.ts';
 import { ConfigError, YamlSource } from './yaml-source.ts';
 
@@ -67,7 +66,7 @@ test('mutated files never throw anything but ConfigError', () => {
       const source = YamlSource.parse('fuzz.yml', text);
       source.value();
       configSchema.safeParse(source.value());
-      loadScrapeSection(source, { global: GLOBAL_DEFAULTS, scrapeConfigs: [], otlp: {} });
+      loadScrapeSection(source, EMPTY_PROMETHEUS);
       accepted++;
     } catch (error) {
       assert.ok(error instanceof ConfigError, `round ${round}: ${(error as Error).stack}\n${text}`);
@@ -81,7 +80,7 @@ test('depth and aliases are bounded', () => {
   for (const depth of [100, 3000]) {
     assert.throws(() => {
       const deep = YamlSource.parse('deep.yml', `scrape_configs: ${'['.repeat(depth)}${']'.repeat(depth)}`);
-      loadScrapeSection(deep, { global: GLOBAL_DEFAULTS, scrapeConfigs: [], otlp: {} });
+      loadScrapeSection(deep, EMPTY_PROMETHEUS);
     }, ConfigError);
   }
   const loop = YamlSource.parse('loop.yml', 'a: &a [*a]\n');

@@ -340,6 +340,12 @@ export const configSchema = z.strictObject({
       tenants: z.record(tenantName(), z.strictObject(tenantLimits).partial()).default({}),
     })
     .prefault({}),
+  forward: z
+    .strictObject({
+      max_bytes: size().prefault(DEFAULTS.forward.max_bytes),
+      max_age: duration(60_000).prefault(DEFAULTS.forward.max_age),
+    })
+    .prefault({}),
   query: z
     .strictObject({
       timeout: duration().prefault(DEFAULTS.query.timeout),
@@ -365,4 +371,5 @@ export const RELOADABLE: readonly (keyof Config)[] = [
   'log',
   'limits',
   'auth',
+  'forward',
 ];

@@ -98,6 +98,9 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
       },
     },
     tsdb: admin.tsdb,
+    setForward: async queue => {
+      await Promise.all(threads.map(t => t.rpc.call<void>('setForward', queue)));
+    },
     threads: threads.length,
     setLogLevel: level => {
       for (const { rpc } of threads) void rpc.call<void>('logLevel', level);

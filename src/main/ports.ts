@@ -13,6 +13,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
 import type { MetricsRegistry } from '../lib/metrics.ts';
+import type { TenantId } from '../model/tenant.ts';
 import type { ReplayProgress } from './replay-progress.ts';
 
 export interface EngineOptions {
@@ -46,6 +47,11 @@ export interface Engine {
   scrapes: ScrapeStore;
   query: QueryService;
   tsdb: TsdbAdmin;
+  /**
+   * From the next append on, what a tenant gets is also written to the shards' outgoing queues, which remove their own oldest segments
+   * beyond `bytesMax` per shard; null ends the queues and removes them.
+   */
+  setForward?(queue: { tenant: TenantId; bytesMax: number } | null): Promise<void>;
   /** Threads besides the main one. */
   threads: number;
   /** Corrupt segments and blocks found since the start. */

@@ -43,6 +43,8 @@ import { otlpSettingsText } from './otlp-settings.ts';
 import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { Reloader } from './reloader.ts';
+import { REMOTE_OPENAPI, remoteRoutes } from './remote-routes.ts';
+import { RemoteWriter } from './remote-writer.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { ProcessStatus } from './status.ts';
 import { selectorProblem } from './storage-rules.ts';
@@ -219,6 +221,16 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     settings: () => otlpSettings,
     inFlightBytesMax: OTLP_IN_FLIGHT_BYTES,
   });
+  const remoteWriter = new RemoteWriter({
+    dataDir: dataDir.path,
+    shards: dataDir.shards,
+    userAgent: `Sightline/${VERSION}`,
+    clock,
+    log: log.child({ part: 'remote-write' }),
+    logLevel,
+    metrics,
+  });
+  stops.push(() => remoteWriter.close());
   const ui = new UiStatic();
   if (ui.problem !== null) log.warn(ui.problem);
   let notReady = 'starting';
@@ -232,6 +244,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     guard: auth.guard(),
     routes: [
       baseRoutes({ notReady: () => notReady, metrics, reloader }),
+      remoteRoutes(() => remoteWriter.status()),
       uiRoutes(ui),
       auth.routes(),
       app =>
@@ -239,7 +252,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           query: engine.query,
           mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
         }),
-      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI, AUTH_OPENAPI]),
+      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI, AUTH_OPENAPI, REMOTE_OPENAPI]),
       app => registerOtlpRoutes(app, { gate: otlp, paths: MAIN_OTLP_PATHS, bodyBytesMax: config.otlp.max_body }),
       app =>
         registerPrometheusRoutes(app, {
@@ -275,23 +288,23 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   await otlpDoors.apply(config.otlp);
   log.info({ url: http.url, data: dataDir.path }, 'listening; reading back what was stored');
 
-  engine.attach(
-    await parts.openEngine({
-      dataDir: dataDir.path,
-      shards: dataDir.shards,
-      identitySecret: dataDir.identitySecret,
-      hasher,
-      storage: config.storage,
-      query: config.query,
-      limits: config.limits,
-      admissionMemory,
-      clock,
-      log: log.child({ part: 'engine' }),
-      logLevel,
-      replay,
-      metrics,
-    }),
-  );
+  const opened = await parts.openEngine({
+    dataDir: dataDir.path,
+    shards: dataDir.shards,
+    identitySecret: dataDir.identitySecret,
+    hasher,
+    storage: config.storage,
+    query: config.query,
+    limits: config.limits,
+    admissionMemory,
+    clock,
+    log: log.child({ part: 'engine' }),
+    logLevel,
+    replay,
+    metrics,
+  });
+  await remoteWriter.open(opened, loaded);
+  engine.attach(opened);
   // Behind the sockets in the order of stopping: requests that run may still finish.
   stops.splice(stops.length - 2, 0, () => engine.close());
 
@@ -330,6 +343,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     void otlpDoors.apply(next.config.otlp);
     self.setInterval(next.config.self.interval);
     setLogLevel(next.config.log.level as LogLevel);
+    remoteWriter.apply(next);
   });
   reloader.watch();
   stops.push(() => reloader.stop());

@@ -78,6 +78,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
     ingest: (a: { request: IngestRequest; body: Uint8Array }) => runtime.ingest.ingest(a.request, a.body),
     limits: (limits: LimitsConfig) => runtime.admission.replaceLimits(limits),
     metrics: () => runtime.metricsSnapshot(),
+    setForward: (a: { tenant: TenantId; bytesMax: number } | null) => runtime.shard.setForward(a),
     close: () => runtime.close(),
   };
   return {

@@ -7,6 +7,7 @@ import { expandGlob } from '../../lib/glob.ts';
 import { ConfigError, YamlSource } from '../yaml-source.ts';
 import { DecodeContext, int, list, no, resolve, str, struct, type UnsupportedKey, yes } from './decode.ts';
 import { GLOBAL_DEFAULTS, type PrometheusConfig, type ScrapeConfig } from './model.ts';
+import { toRemoteRead, toRemoteWrite } from './remote.ts';
 import {
   type GlobalSection,
   globalSection,
@@ -23,6 +24,8 @@ export const EMPTY_PROMETHEUS: PrometheusConfig = Object.freeze({
   global: GLOBAL_DEFAULTS,
   scrapeConfigs: [],
   otlp: {},
+  remoteWrite: [],
+  remoteRead: [],
 });
 
 export interface LoadedPrometheus {
@@ -44,8 +47,8 @@ const root = struct('config.plain', {
   scrape_configs: yes(scrapeConfigs),
   storage: no(storage),
   tracing: no(tracing),
-  remote_write: no(list(remoteWrite, 'empty or null remote write config section')),
-  remote_read: no(list(remoteRead, 'empty or null remote read config section')),
+  remote_write: yes(list(remoteWrite, 'empty or null remote write config section')),
+  remote_read: yes(list(remoteRead, 'empty or null remote read config section')),
   otlp: yes(otlp),
 });
 
@@ -82,11 +85,15 @@ export function loadPrometheusFile(file: string): LoadedPrometheus {
     }
   }
   if (ctx.problems.length > 0) throw new ConfigError(ctx.problems);
-  return {
-    config: { global: toGlobal(global), scrapeConfigs: jobs.configs, otlp: value.otlp ?? {} },
-    unsupported: ctx.unsupported,
-    files,
+  const folder = dirname(file);
+  const config: PrometheusConfig = {
+    global: toGlobal(global),
+    scrapeConfigs: jobs.configs,
+    remoteWrite: (value.remote_write ?? []).map(section => toRemoteWrite(section, folder)),
+    otlp: value.otlp ?? {},
+    remoteRead: (value.remote_read ?? []).map(section => toRemoteRead(section, folder)),
   };
+  return { config, unsupported: ctx.unsupported, files };
 }
 
 /** The `scrape_configs` of sightline.yaml, behind those of the Prometheus file. */

@@ -71,10 +71,61 @@ export interface OtlpTranslation {
   label_name_preserve_multiple_underscores?: boolean | undefined;
 }
 
+/** Where samples go out to. */
+export interface RemoteWriteConfig {
+  /** '' where the file gives none. */
+  name: string;
+  url: string;
+  remoteTimeoutMs: number;
+  headers: ReadonlyMap<string, string>;
+  writeRelabelConfigs: RelabelConfig[];
+  sendExemplars: boolean;
+  sendNativeHistograms: boolean;
+  protobufMessage: RemoteWriteMessage;
+  queue: RemoteQueueConfig;
+  metadata: { send: boolean; sendIntervalMs: number; maxSamplesPerSend: number };
+  httpClient: HttpClientSettings;
+  baseDir: string;
+}
+
+export type RemoteWriteMessage = 'prometheus.WriteRequest' | 'io.prometheus.write.v2.Request';
+
+export interface RemoteQueueConfig {
+  /** Samples in memory per parallel sender. */
+  capacity: number;
+  minShards: number;
+  maxShards: number;
+  maxSamplesPerSend: number;
+  batchSendDeadlineMs: number;
+  minBackoffMs: number;
+  maxBackoffMs: number;
+  retryOnHttp429: boolean;
+  /** 0 = none. */
+  sampleAgeLimitMs: number;
+}
+
+/** Where queries look besides the own storage. */
+export interface RemoteReadConfig {
+  name: string;
+  url: string;
+  remoteTimeoutMs: number;
+  /** Most bytes of one frame of a streamed answer. */
+  chunkedReadLimit: number;
+  headers: ReadonlyMap<string, string>;
+  readRecent: boolean;
+  /** Asked only by selectors that have all of these as equality matchers. */
+  requiredMatchers: ReadonlyMap<string, string>;
+  filterExternalLabels: boolean;
+  httpClient: HttpClientSettings;
+  baseDir: string;
+}
+
 export interface PrometheusConfig {
   global: GlobalConfig;
   scrapeConfigs: ScrapeConfig[];
   otlp: OtlpTranslation;
+  remoteWrite: RemoteWriteConfig[];
+  remoteRead: RemoteReadConfig[];
 }
 
 export const GLOBAL_DEFAULTS: GlobalConfig = Object.freeze({

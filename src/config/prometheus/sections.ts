@@ -1,4 +1,4 @@
-/** Sections of a Prometheus file that this program does not act on yet: judged as Prometheus does, noted as unsupported. */
+/** Sections of a Prometheus file besides global and scrape_configs, judged as Prometheus does; load.ts says which of them have an effect. */
 import {
   bool,
   bytes,
@@ -10,6 +10,7 @@ import {
   float,
   int,
   list,
+  no,
   str,
   struct,
   yes,
@@ -20,7 +21,7 @@ import { targetFields } from './scrape.ts';
 
 type Fields = Record<string, Field<unknown>>;
 
-/** The same fields without notes: the section as a whole is noted. */
+/** The same fields without notes, for sections that are noted as a whole. */
 function quiet<F extends Fields>(fields: F): F {
   return Object.fromEntries(
     Object.entries(fields).map(([key, field]) => [key, { decode: field.decode }]),
@@ -98,7 +99,7 @@ const WRITE_MESSAGES = ['prometheus.WriteRequest', 'io.prometheus.write.v2.Reque
 export const remoteWrite = struct(
   'config.plain',
   {
-    ...http,
+    ...httpClientFields,
     url: yes(str),
     remote_timeout: yes(duration),
     headers: yes(dict(str)),
@@ -106,7 +107,7 @@ export const remoteWrite = struct(
     name: yes(str),
     send_exemplars: yes(bool),
     send_native_histograms: yes(bool),
-    round_robin_dns: yes(bool),
+    round_robin_dns: no(bool),
     protobuf_message: yes(str),
     queue_config: yes(queueConfig),
     metadata_config: yes(
@@ -134,7 +135,7 @@ export const remoteWrite = struct(
 export const remoteRead = struct(
   'config.plain',
   {
-    ...http,
+    ...httpClientFields,
     url: yes(str),
     remote_timeout: yes(duration),
     chunked_read_limit: yes(int),
@@ -152,6 +153,9 @@ export const remoteRead = struct(
     },
   },
 );
+
+export type RemoteWriteSection = NonNullable<ReturnType<typeof remoteWrite>>;
+export type RemoteReadSection = NonNullable<ReturnType<typeof remoteRead>>;
 
 const alertmanager = struct(
   'struct of an alertmanager config',

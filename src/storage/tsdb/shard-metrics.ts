@@ -34,6 +34,18 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
   const blockCount = registry.gauge('sightline_tsdb_blocks', 'Blocks on disk.');
   const blockBytes = registry.gauge('sightline_tsdb_block_bytes', 'Bytes of blocks on disk.');
   const damaged = registry.gauge('sightline_tsdb_quarantined_files', 'Damaged files moved aside since the start.');
+  const forwarded = registry.counter(
+    'sightline_remote_storage_queue_written_total',
+    'Rows written to the outgoing queue of remote write.',
+  );
+  const missed = registry.counter(
+    'sightline_remote_storage_queue_missed_total',
+    'Rows that the outgoing queue of remote write missed: unwritable.',
+  );
+  const overrun = registry.counter(
+    'sightline_remote_storage_queue_overrun_segments_total',
+    'Segments of the outgoing queue that were removed because nobody read it.',
+  );
   const invalid = rejected.labels('invalid');
   registry.onCollect(() => {
     const stats = shard.head.stats();
@@ -49,6 +61,10 @@ export function shardMetrics(registry: MetricsRegistry, shard: TsdbShard): Shard
     blockCount.set(shard.blocks.all().length);
     blockBytes.set(shard.blocks.bytes);
     damaged.set(shard.blocks.quarantined.length + shard.head.report.damage.length + stats.damagedPages);
+    const queue = shard.forwardCounts;
+    forwarded.mirror(queue.written);
+    missed.mirror(queue.missed);
+    overrun.mirror(queue.overrun);
   });
   return {
     upkeepFailures: registry.counter('sightline_tsdb_upkeep_failures_total', 'Rounds of upkeep that failed.'),

@@ -4,7 +4,7 @@
  * Appending is synchronous and durable against kill -9 on return. Everything that takes long (flushes, merges,
  * downsampling, expiry) runs in slices between requests, one job at a time (upkeep.ts).
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
@@ -22,6 +22,8 @@ import { BlockStore } from './block-store.ts';
 import type { SharedChangeFeed } from './change-feed.ts';
 import { hasStragglers } from './choose-by-series.ts';
 import { type ExemplarPolicy, ExemplarStore } from './exemplars/exemplar-store.ts';
+import { ForwardTap } from './forward/forward-tap.ts';
+import { forwardDir } from './forward/segments.ts';
 import type { AppendCounts } from './head/appender.ts';
 import { Head } from './head/head.ts';
 import { compileMatchers } from './matchers.ts';
@@ -31,6 +33,7 @@ import { type PolicyRule, StoragePolicies, type TenantPolicy } from './policies.
 import { type ShardMetrics, shardMetrics } from './shard-metrics.ts';
 import { ShardSource } from './shard-source.ts';
 import { Upkeep } from './upkeep.ts';
+import { nodeFiles } from './wal/files.ts';
 
 export interface ShardOptions {
   dir: string;
@@ -65,6 +68,8 @@ export interface ShardOptions {
 const FRESH_MS = 60_000;
 /** Stays in a shard's folder from the first use of rules on. */
 const RULES_MARK = 'rules-seen.json';
+/** Bytes of a segment of the outgoing queue; a small queue has smaller ones, so that little is lost with one. */
+const FORWARD_SEGMENT_BYTES_MAX = 32 << 20;
 const UPKEEP_EVERY_MS = 10_000;
 /** With sync interval, exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
 const RARE_SYNC_MS = 1000;
@@ -81,6 +86,7 @@ export class TsdbShard extends ShardSource {
   private readonly metrics: ShardMetrics;
   private readonly timers: Timer[] = [];
   private closing = false;
+  private forwardTap: ForwardTap | null = null;
 
   private constructor(
     options: ShardOptions,
@@ -191,8 +197,14 @@ export class TsdbShard extends ShardSource {
     const chosen = rows === null ? null : rows.subarray(0, count);
     const counts = this.head.append(tenant, batch, chosen);
     let exemplars = 0;
-    if (batch.exemplars !== null) exemplars = this.exemplarStore.append(tenant, batch, chosen);
-    if (batch.metadata !== null) this.metadataStore.put(tenant, batch.metadata);
+    if (batch.exemplars !== null) {
+      exemplars = this.exemplarStore.append(tenant, batch, chosen);
+      this.forwardTap?.exemplars(tenant, batch, chosen);
+    }
+    if (batch.metadata !== null) {
+      this.metadataStore.put(tenant, batch.metadata);
+      this.forwardTap?.putMetadata(tenant, batch.metadata);
+    }
     // The head has synced its own logs.
     if (this.options.walSync === 'always') this.syncRare();
     // A backfill must not have to wait for the next round.
@@ -203,6 +215,39 @@ export class TsdbShard extends ShardSource {
     this.metrics.count(counts, exemplars);
     const { samples, histograms, unknownSeries, duplicates, newSeries } = counts;
     return { samples, histograms, exemplars, rejected: rejections(counts), unknownSeries, duplicates, newSeries };
+  }
+
+  /** Keeps an outgoing queue of at most about `bytesMax` bytes from now on; null ends it and removes what is in it. */
+  setForward(queue: { tenant: TenantId; bytesMax: number } | null): void {
+    if (queue === null) {
+      this.head.setTap(null);
+      this.forwardTap?.remove();
+      this.forwardTap = null;
+      rmSync(forwardDir(this.options.dir), { recursive: true, force: true });
+      return;
+    }
+    if (this.forwardTap !== null) {
+      this.forwardTap.bytesMax = queue.bytesMax;
+      return;
+    }
+    this.forwardTap = new ForwardTap({
+      files: nodeFiles,
+      dir: forwardDir(this.options.dir),
+      tenant: queue.tenant,
+      bytesMax: queue.bytesMax,
+      segmentBytesMax: Math.min(FORWARD_SEGMENT_BYTES_MAX, Math.max(1 << 16, Math.floor(queue.bytesMax / 16))),
+      sync: this.options.walSync === 'always',
+      labelsOf: ref => this.head.labelsOf(ref),
+      now: () => this.options.clock.now(),
+      onError: error => this.options.log.error({ error: errorText(error) }, 'the outgoing queue cannot be written'),
+    });
+    this.head.setTap(this.forwardTap);
+  }
+
+  /** Of the outgoing queue; all 0 where there is none. */
+  get forwardCounts(): { written: number; missed: number; overrun: number } {
+    const { written = 0, missed = 0, overrun = 0 } = this.forwardTap ?? {};
+    return { written, missed, overrun };
   }
 
   async deleteSeries(
@@ -275,6 +320,7 @@ export class TsdbShard extends ShardSource {
     for (const timer of this.timers) timer.cancel();
     await this.upkeep.stop();
     await this.head.close();
+    this.forwardTap?.close();
     this.exemplarStore.close();
     this.metadataStore.close();
     this.blocks.close();

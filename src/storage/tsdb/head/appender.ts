@@ -49,7 +49,24 @@ export interface AppendCounts {
   minT: number;
 }
 
+/** Is told what goes to the log, before the log has it: the outgoing queue (forward/forward-tap.ts). Must not throw. */
+export interface HeadTap {
+  wants(tenant: string): boolean;
+  /** The frames written next speak of these refs. */
+  explain(refs: Uint32Array, n: number): void;
+  explainOne(ref: number): void;
+  /** The ref has been given to another series. */
+  renew(ref: number): void;
+  /** Frames of wal/records.ts with `rows` rows in all: bytes[0, length). */
+  write(bytes: Uint8Array, length: number, rows: number): void;
+}
+
 export class Appender {
+  /** null: nothing goes out. */
+  tap: HeadTap | null = null;
+  /** The tap, where it wants the tenant of the running append. */
+  private running: HeadTap | null = null;
+  private stagedRows = 0;
   private readonly store: HeadStore;
   private readonly seriesLog: SeriesLog;
   private readonly wal: Wal;
@@ -87,6 +104,7 @@ export class Appender {
     this.store.segment = this.wal.segment;
     const counts = newCounts();
     this.counts = counts;
+    this.running = this.tap?.wants(tenantId) === true ? this.tap : null;
     const tenant = this.tenant(tenantId);
     try {
       this.appendFloats(tenant, batch, rows);
@@ -241,6 +259,7 @@ export class Appender {
     }
     gate?.made();
     counts.newSeries++;
+    this.tap?.renew(ref);
     return ref;
   }
 
@@ -373,12 +392,19 @@ export class Appender {
 
   private encodeStage(stage: SampleStage): void {
     if (stage.n === 0) return;
+    this.running?.explain(stage.refs, stage.n);
+    this.stagedRows += stage.n;
     this.room(SampleStage.bytesMax(stage.n));
     this.outLength = stage.encode(this.out, this.outLength);
     stage.clear();
   }
 
   private encodeHistogramRows(): void {
+    if (this.running !== null) {
+      for (const row of this.histograms) this.running.explainOne(row.ref);
+      for (const row of this.oooHistograms) this.running.explainOne(row.ref);
+    }
+    this.stagedRows += this.histograms.length + this.oooHistograms.length;
     if (this.histograms.length > 0) this.push(encodeHistogramRows(this.histograms, -1));
     if (this.oooHistograms.length > 0) {
       this.push(encodeHistogramRows(this.oooHistograms, this.oooHistogramFirstRow));
@@ -406,6 +432,8 @@ export class Appender {
     this.encodeHistogramRows();
     const length = this.outLength;
     this.outLength = 0;
+    if (length > 0) this.running?.write(this.out, length, this.stagedRows);
+    this.stagedRows = 0;
     if (this.seriesLog.pending) {
       try {
         this.seriesLog.commit();

@@ -13,12 +13,13 @@
 
 import { StorageFullError } from '../../../contracts/sample-sink.ts';
 import type { SeriesGate } from '../../../contracts/series-gate.ts';
+import type { Labels } from '../../../model/labels.ts';
 import type { SampleBatch } from '../../../model/sample-batch.ts';
 import type { CompiledMatcher, Part } from '../part.ts';
 import { type Files, nodeFiles } from '../wal/files.ts';
 import { LogFile } from '../wal/log-file.ts';
 import { type SyncPolicy, Wal } from '../wal/wal.ts';
-import { type AppendCounts, Appender } from './appender.ts';
+import { type AppendCounts, Appender, type HeadTap } from './appender.ts';
 import { Background } from './background.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
 import { HeadFlush } from './flush.ts';
@@ -185,6 +186,16 @@ export class Head implements Part {
   append(tenant: string, batch: SampleBatch, rows: Uint32Array | null = null): AppendCounts {
     this.recover();
     return this.appender.append(tenant, batch, rows);
+  }
+
+  /** From now on, what is appended goes to the tap as well. */
+  setTap(tap: HeadTap | null): void {
+    this.appender.tap = tap;
+  }
+
+  /** Labels of a live series. */
+  labelsOf(ref: number): Labels {
+    return this.store.index.labels(this.store.page(ref).labels[ref & PAGE_MASK] as number);
   }
 
   /** Pays debts, or throws a StorageFullError. */

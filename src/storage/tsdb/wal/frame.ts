@@ -93,6 +93,14 @@ export function getU32(bytes: Uint8Array, at: number): number {
   );
 }
 
+/** A frame that has been found sound. */
+export interface FrameView {
+  type: number;
+  flags: number;
+  rows: number;
+  payload: Uint8Array;
+}
+
 /** Reads the frames of one open file in order. */
 export class FrameReader {
   type = 0;

@@ -10,7 +10,7 @@
  * costs a few bytes in all; timestamps are one constant, zigzag differences, or raw doubles, whichever the frame's
  * flags say. In the steady state a sample costs 8 bytes. Values are moved as bytes: NaN payloads survive.
  */
-import { FRAME_HEADER_BYTES, type FrameReader, frameBytes, sealFrame } from './frame.ts';
+import { FRAME_HEADER_BYTES, type FrameView, frameBytes, sealFrame } from './frame.ts';
 import { ByteCursor, CorruptRecordError, putF64, putVarint, unzigzag, VARINT_MAX, zigzag } from './varint.ts';
 
 export const REC_SAMPLES = 1;
@@ -129,7 +129,7 @@ export class SampleStage {
   }
 
   /** Reads the current frame of a reader (REC_SAMPLES or REC_OOO_SAMPLES). Throws CorruptRecordError. */
-  decode(frame: FrameReader): void {
+  decode(frame: FrameView): void {
     const n = frame.rows;
     if (n < 1 || n > this.refs.length) throw new CorruptRecordError(`sample record with ${n} rows`);
     const cursor = new ByteCursor(frame.payload);
@@ -209,7 +209,7 @@ export function encodeHistogramRows(rows: readonly HistogramRow[], firstRow: num
 }
 
 /** Reads a frame of histogram rows. The bytes are views on the payload. Throws CorruptRecordError. */
-export function decodeHistogramRows(frame: FrameReader): { firstRow: number; rows: HistogramRow[] } {
+export function decodeHistogramRows(frame: FrameView): { firstRow: number; rows: HistogramRow[] } {
   const cursor = new ByteCursor(frame.payload);
   const firstRow = frame.type === REC_OOO_HISTOGRAMS ? rowNumber(cursor) : -1;
   const rows: HistogramRow[] = [];
