@@ -21,10 +21,10 @@ export interface SeriesGate {
    * Grows whenever a series that was refused might now be let in: a memory of refusals is then worth nothing. Starts at 0.
    */
   readonly epoch: number;
-  /** Whether the series of these canonical labels may be made. A null must be followed by `made` if it was. */
+  /** Whether the series of these canonical labels may be made; where it may (null), it is counted from now on. */
   admit(tenant: TenantId, labels: Uint8Array, start: number, end: number): SeriesRefusal | null;
-  /** The series of the last `admit` is there now. */
-  made(): void;
+  /** The series of the last `admit` could not be made after all. */
+  withdraw(): void;
   /** The refusal of the last `admit` in words: metric, label, limit and remedy. */
   explain(): string;
   /** Series of the tenant's metric were found at the start. */

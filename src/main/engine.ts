@@ -12,7 +12,9 @@ import type { AppendResult } from '../contracts/sample-sink.ts';
 import { errorText } from '../lib/log.ts';
 import type { FamilySnapshot } from '../lib/metrics.ts';
 import { RpcPort } from '../lib/rpc.ts';
+import { LimitsTable } from '../pipeline/admission/limits.ts';
 import { changeFeedBytes } from '../storage/tsdb/change-feed.ts';
+import { clusterExplorer } from './admission-explorer.ts';
 import { limitsConfig } from './admission-limits.ts';
 import { clusterAdmin } from './cluster-admin.ts';
 import type { Engine, EngineOptions, OpenEngine } from './ports.ts';
@@ -62,6 +64,7 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
   const next = (): RpcPort => (threads[turn++ % threads.length] as ShardThread).rpc;
   const services = threads.map(t => queryServiceOver(t.rpc));
   const shards = threads.map(t => shardHandle(t.rpc));
+  const limitsTable = new LimitsTable(limitsConfig(options.limits));
   const admin = clusterAdmin(shards, options);
   /** By shard, as of the last gathering of metrics (every 15 s for tenant _self). */
   const damaged = new Array<number>(threads.length).fill(0);
@@ -101,6 +104,10 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
     setForward: async queue => {
       await Promise.all(threads.map(t => t.rpc.call<void>('setForward', queue)));
     },
+    cardinality: clusterExplorer(
+      threads.map(t => t.rpc),
+      limitsTable,
+    ),
     threads: threads.length,
     setLogLevel: level => {
       for (const { rpc } of threads) void rpc.call<void>('logLevel', level);
@@ -108,6 +115,7 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
     corruptions: () => damaged.reduce((sum, n) => sum + n, 0),
     setLimits: async limits => {
       const plain = limitsConfig(limits);
+      limitsTable.replace(plain);
       await Promise.all(threads.map(t => t.rpc.call<void>('limits', plain)));
     },
     close,

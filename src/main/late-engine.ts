@@ -5,6 +5,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import type { ReplayStatus, TsdbAdmin } from '../contracts/admin.ts';
+import type { CardinalityExplorer } from '../contracts/cardinality.ts';
 import type { IngestResponse, IngestService } from '../contracts/ingest-service.ts';
 import type { QueryResponse, QueryService } from '../contracts/query-service.ts';
 import { type AppendResult, type SampleSink, ShuttingDownError } from '../contracts/sample-sink.ts';
@@ -68,6 +69,13 @@ export class LateEngine {
   constructor(progress: ReplayProgress) {
     this.progress = progress;
   }
+
+  readonly cardinality: CardinalityExplorer = {
+    view: async (tenant, scope) => this.need().cardinality.view(tenant, scope),
+    savings: async (tenant, yaml, budgetMs) => this.need().cardinality.savings(tenant, yaml, budgetMs),
+    senders: async tenant => this.need().cardinality.senders(tenant),
+    tenants: async () => this.need().cardinality.tenants(),
+  };
 
   get open(): boolean {
     return this.engine !== null;

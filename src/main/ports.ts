@@ -5,6 +5,7 @@
 
 import type { Config } from '../config/schema.ts';
 import type { TsdbAdmin } from '../contracts/admin.ts';
+import type { CardinalityExplorer } from '../contracts/cardinality.ts';
 import type { IngestService } from '../contracts/ingest-service.ts';
 import type { QueryService } from '../contracts/query-service.ts';
 import type { SampleSink } from '../contracts/sample-sink.ts';
@@ -47,6 +48,7 @@ export interface Engine {
   scrapes: ScrapeStore;
   query: QueryService;
   tsdb: TsdbAdmin;
+  cardinality: CardinalityExplorer;
   /**
    * From the next append on, what a tenant gets is also written to the shards' outgoing queues, which remove their own oldest segments
    * beyond `bytesMax` per shard; null ends the queues and removes them.

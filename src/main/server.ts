@@ -12,6 +12,8 @@ import { principalOf } from '../api/auth/principals.ts';
 import { OtlpGate } from '../api/otlp/gate.ts';
 import { MAIN_OTLP_PATHS, registerOtlpRoutes } from '../api/otlp/routes.ts';
 import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
+import { CARDINALITY_OPENAPI } from '../api/sightline/cardinality-openapi.ts';
+import { registerCardinalityRoutes } from '../api/sightline/cardinality-routes.ts';
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
 import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
@@ -31,6 +33,7 @@ import { DEFAULT_TENANT } from '../model/tenant.ts';
 import { ADMISSION_BYTES, AdmissionBoard } from '../pipeline/admission/board.ts';
 import { DataDir } from '../storage/data-dir.ts';
 import { SqliteStateStore } from '../storage/state/sqlite-state-store.ts';
+import { CardinalityRecorder } from './admission-history.ts';
 import { MemoryWatch } from './admission-memory.ts';
 import { AuthPart } from './auth-part.ts';
 import { baseRoutes, CONFIG_OPENAPI } from './base-routes.ts';
@@ -185,6 +188,12 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     log: log.child({ part: 'memory' }),
     metrics,
   });
+  const recorder = new CardinalityRecorder({
+    state,
+    explorer: engine.cardinality,
+    clock,
+    log: log.child({ part: 'cardinality' }),
+  });
   memory.start();
   stops.push(() => memory.stop());
   const status = new ProcessStatus(reloader, engine, options.flags);
@@ -252,7 +261,20 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           query: engine.query,
           mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
         }),
-      app => registerOpenApiRoute(app, VERSION, [QUERIES_OPENAPI, CONFIG_OPENAPI, AUTH_OPENAPI, REMOTE_OPENAPI]),
+      app =>
+        registerCardinalityRoutes(app, {
+          explorer: engine.cardinality,
+          history: recorder,
+          mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
+        }),
+      app =>
+        registerOpenApiRoute(app, VERSION, [
+          QUERIES_OPENAPI,
+          CARDINALITY_OPENAPI,
+          CONFIG_OPENAPI,
+          AUTH_OPENAPI,
+          REMOTE_OPENAPI,
+        ]),
       app => registerOtlpRoutes(app, { gate: otlp, paths: MAIN_OTLP_PATHS, bodyBytesMax: config.otlp.max_body }),
       app =>
         registerPrometheusRoutes(app, {
@@ -345,6 +367,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     setLogLevel(next.config.log.level as LogLevel);
     remoteWriter.apply(next);
   });
+  recorder.start();
+  stops.push(() => recorder.stop());
   reloader.watch();
   stops.push(() => reloader.stop());
   stops.push(() => {

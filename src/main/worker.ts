@@ -11,6 +11,7 @@ import { type RpcHandlers, RpcPort } from '../lib/rpc.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
 import type { TenantId } from '../model/tenant.ts';
 import type { LimitsConfig } from '../pipeline/admission/limits.ts';
+import { explorerHandlers } from './admission-explorer.ts';
 import { queryHandlers } from './query-link.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { scrapeHandlers } from './scrape-link.ts';
@@ -76,6 +77,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
   const handlers: { [method: string]: (args: never, signal: AbortSignal) => unknown } = {
     append: (a: { tenant: TenantId; batch: SampleBatch }) => runtime.sink.append(a.tenant, a.batch),
     ingest: (a: { request: IngestRequest; body: Uint8Array }) => runtime.ingest.ingest(a.request, a.body),
+    ...(explorerHandlers(runtime.shard, runtime.admission) as typeof handlers),
     limits: (limits: LimitsConfig) => runtime.admission.replaceLimits(limits),
     metrics: () => runtime.metricsSnapshot(),
     setForward: (a: { tenant: TenantId; bytesMax: number } | null) => runtime.shard.setForward(a),

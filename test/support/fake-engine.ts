@@ -45,6 +45,14 @@ export class FakeEngine {
         flush: async () => {},
         snapshot: async () => 'x',
       },
+      cardinality: {
+        view: async () => ({ series: 0, metrics: [], labels: [], pairs: [], values: [], targets: [] }),
+        savings: async () => {
+          throw new Error('not in this test');
+        },
+        senders: async () => [],
+        tenants: async () => [],
+      },
       threads: 0,
       corruptions: () => 0,
       setLogLevel: level => {

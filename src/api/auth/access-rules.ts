@@ -24,6 +24,9 @@ const WRITING: readonly RegExp[] = [
   /^\/metrics\/job(?:@base64)?\/.*$/,
 ];
 
+/** Relabel rules are tried out on what is there; nothing changes. */
+const TRYING = /^\/sightline\/api\/v1\/cardinality\/relabel$/;
+
 /** Own queries may be stopped by whoever may ask them. */
 const STOPPING = /^\/sightline\/api\/queries\/[^/]+$/;
 /** Asking about the server's keepers. */
@@ -37,7 +40,7 @@ export function rightFor(method: string, path: string): Right | null {
   if (KEEPING.test(path)) return 'admin';
   // Influx clients ask for a ping and name databases before they write.
   if (WRITING.some(r => r.test(path))) return 'write';
-  if (asks || (method === 'POST' && ASKING.test(path))) return 'read';
+  if (asks || (method === 'POST' && (ASKING.test(path) || TRYING.test(path)))) return 'read';
   if (method === 'DELETE' && STOPPING.test(path)) return 'read';
   return 'admin';
 }

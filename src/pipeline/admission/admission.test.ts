@@ -18,14 +18,12 @@ function gateOf(limits: LimitsConfig, board = new AdmissionBoard()): AdmissionGa
   return new AdmissionGate(board, new LimitsTable(limits));
 }
 
-/** Asks, and makes the series where it may be. */
+/** Asks for a series; it counts where it may be made. */
 function bring(gate: AdmissionGate, labels: Record<string, string>, tenant = 'a'): string | null {
   const bytes = encodeLabels(labelsFromRecord(labels));
   const padded = new Uint8Array(bytes.length + 7).fill(0x0a);
   padded.set(bytes, 3);
-  const refusal = gate.admit(tenant, padded, 3, 3 + bytes.length);
-  if (refusal === null) gate.made();
-  return refusal;
+  return gate.admit(tenant, padded, 3, 3 + bytes.length);
 }
 
 test('labels: the block-list, counts and lengths, each said with metric, label, limit and remedy', () => {

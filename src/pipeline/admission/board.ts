@@ -2,8 +2,8 @@
  * AdmissionBoard: what the threads know together about tenants, in one SharedArrayBuffer: series of each tenant and of each of
  * its metrics, token buckets, who is above its fair share of memory, and how far memory is from its limit.
  *
- * Limits are of the process, series are in shards: each shard adds its own comings and goings to one counter per tenant, so the
- * limit holds over all shards to within the one series that each may be making at that moment. Rows are found by a hash with
+ * Limits are of the process, series are in shards: each shard adds its own comings and goings to one counter per tenant, before
+ * it makes a series, so a limit holds over all of them exactly. Rows are found by a hash with
  * open addressing and claimed by compare-and-swap; they are never given back. A full table tells its caller (-1), who then
  * counts for itself.
  */
@@ -85,8 +85,9 @@ export class AdmissionBoard {
     return row < 0 ? 0 : Atomics.load(this.rows, row * TENANT_WORDS + SERIES);
   }
 
-  addSeries(row: number, n: number): void {
-    if (row >= 0) Atomics.add(this.rows, row * TENANT_WORDS + SERIES, n);
+  /** Returns how many there were. */
+  addSeries(row: number, n: number): number {
+    return row < 0 ? 0 : Atomics.add(this.rows, row * TENANT_WORDS + SERIES, n);
   }
 
   /** The row of a tenant's metric, whose name is bytes[start, end); -1 where there are more metrics than rows. */
@@ -106,8 +107,9 @@ export class AdmissionBoard {
     return row < 0 ? 0 : Atomics.load(this.metrics, row * METRIC_WORDS + 1);
   }
 
-  addMetricSeries(row: number, n: number): void {
-    if (row >= 0) Atomics.add(this.metrics, row * METRIC_WORDS + 1, n);
+  /** Returns how many there were. */
+  addMetricSeries(row: number, n: number): number {
+    return row < 0 ? 0 : Atomics.add(this.metrics, row * METRIC_WORDS + 1, n);
   }
 
   /**

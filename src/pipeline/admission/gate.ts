@@ -58,13 +58,13 @@ export class AdmissionGate implements SeriesGate {
     this.refusal = gate.rules.check(bytes, start, end);
     if (this.refusal !== null) return this.refusal;
     this.metricRow = this.board.metricRow(gate.row, bytes, gate.rules.metricStart, gate.rules.metricEnd);
-    this.refusal = this.overCount(tenant, gate);
+    this.refusal = this.count(tenant, gate);
     return this.refusal;
   }
 
-  made(): void {
-    this.board.addSeries(this.gate.row, 1);
-    this.board.addMetricSeries(this.metricRow, 1);
+  withdraw(): void {
+    this.board.addSeries(this.gate.row, -1);
+    this.board.addMetricSeries(this.metricRow, -1);
   }
 
   found(tenant: TenantId, metric: string, series: number): void {
@@ -108,18 +108,23 @@ export class AdmissionGate implements SeriesGate {
     }
   }
 
-  private overCount(tenant: TenantId, gate: TenantGate): SeriesRefusal | null {
+  /** Counts the series, or says why not. */
+  private count(tenant: TenantId, gate: TenantGate): SeriesRefusal | null {
     const { activeSeries, seriesPerMetric } = this.limits.of(tenant);
     const { board } = this;
     const pressure = board.pressure;
     if (pressure > 0 && (pressure === 3 || board.isAboveShare(gate.row)) && tenant !== SELF_TENANT)
       return 'memory_pressure';
-    if (activeSeries > 0) {
-      const room = this.isReport(gate.rules) ? Math.max(REPORT_MIN, activeSeries * REPORT_SHARE) : 0;
-      if (board.series(gate.row) >= activeSeries + room) return 'too_many_series';
+    const room = activeSeries > 0 && this.isReport(gate.rules) ? Math.max(REPORT_MIN, activeSeries * REPORT_SHARE) : 0;
+    // Counted first, so that two shards cannot both take the last place.
+    if (board.addSeries(gate.row, 1) >= activeSeries + room && activeSeries > 0) {
+      board.addSeries(gate.row, -1);
+      return 'too_many_series';
     }
-    if (seriesPerMetric > 0 && board.metricSeries(this.metricRow) >= seriesPerMetric)
+    if (board.addMetricSeries(this.metricRow, 1) >= seriesPerMetric && seriesPerMetric > 0) {
+      this.withdraw();
       return 'too_many_series_of_metric';
+    }
     return null;
   }
 

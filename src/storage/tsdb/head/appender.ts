@@ -254,10 +254,10 @@ export class Appender {
     }
     const ref = this.registrar.register(tenant, batch.labelBytes, start, end, hashes, i * 4, this.seriesLog);
     if (ref < 0) {
+      gate?.withdraw();
       counts.invalid += samples;
       return -1;
     }
-    gate?.made();
     counts.newSeries++;
     this.tap?.renew(ref);
     return ref;

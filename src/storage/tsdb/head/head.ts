@@ -11,6 +11,7 @@
  * Files and records: docs/formats/head.md and wal.md.
  */
 
+import type { CardinalityPart, CardinalityScope, SavingsPart } from '../../../contracts/cardinality.ts';
 import { StorageFullError } from '../../../contracts/sample-sink.ts';
 import type { SeriesGate } from '../../../contracts/series-gate.ts';
 import type { Labels } from '../../../model/labels.ts';
@@ -22,6 +23,7 @@ import { type SyncPolicy, Wal } from '../wal/wal.ts';
 import { type AppendCounts, Appender, type HeadTap } from './appender.ts';
 import { Background } from './background.ts';
 import { type Cardinality, cardinality } from './cardinality.ts';
+import { explore, savings } from './explore.ts';
 import { HeadFlush } from './flush.ts';
 import { forget } from './forget.ts';
 import { metricOf, tellFound, tenantOf } from './found-series.ts';
@@ -346,6 +348,20 @@ export class Head implements Part {
   /** The most numerous metrics, labels and pairs of a tenant. Takes a walk over its pairs, some 100 ms for a million. */
   cardinality(tenant: string, limit: number): Cardinality {
     return cardinality(this.store.index, tenant, limit);
+  }
+
+  /** What a tenant's series come from, in the given scope; in slices. */
+  explore(tenant: string, scope: CardinalityScope): Promise<CardinalityPart> {
+    return explore(this.store, tenant, scope);
+  }
+
+  /** What `relabel` would make of a tenant's series; in slices, until `isOver`. */
+  savings(
+    tenant: string,
+    relabel: (labels: Map<string, string>) => boolean,
+    isOver: () => boolean,
+  ): Promise<SavingsPart> {
+    return savings(this.store, tenant, relabel, isOver);
   }
 
   // --- flushing to blocks ---
