@@ -15,8 +15,15 @@ import { CLI, Sightline } from './sightline.ts';
 export const KINDS = ['load', 'flush', 'replay', 'twice', 'torn', 'quiet'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Reading everything back takes long where other tests run beside this one. */
-const CONFIG = 'host: {enabled: false}\nself: {interval: 1h}\nquery: {timeout: 5m}\n';
+/**
+ * Reading everything back takes long where other tests run beside this one. Exemplars are neither thinned nor limited: by policy
+ * an acknowledged exemplar may be left out, here every one of them must survive.
+ */
+const CONFIG = `host: {enabled: false}
+self: {interval: 1h}
+query: {timeout: 5m}
+limits: {exemplars_one_in: 1, exemplars_per_second: 0, exemplars_kept: 10000000}
+`;
 
 export interface RoundOptions {
   seed: number;
