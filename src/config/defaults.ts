@@ -136,6 +136,63 @@ export const DEFAULTS = Object.freeze({
     // A weekend: what is older is of little use to alerts at the receiver, and is still here.
     max_age: '3d',
   }),
+  push: Object.freeze({
+    gateway: Object.freeze({
+      // Jobs push to what people already have the address of; nothing is held until one does.
+      enabled: true,
+      // A usual scrape interval: groups look like a scraped Pushgateway.
+      interval: '15s',
+      // Per tenant. A group per run, never deleted, is what fills it.
+      max_groups: 10_000,
+      // Of all groups of a tenant as text: some 600,000 samples, written again at each interval.
+      max_bytes: '64MiB',
+    }),
+    influx: Object.freeze({
+      // measurement_field
+      separator: '_',
+      // Label that gets the database or bucket written to; '' = none.
+      db_label: 'db',
+    }),
+    // Dots in the names of Graphite and Datadog: keep them, or make underscores, which need no quotes in PromQL.
+    dots: 'keep',
+    graphite: Object.freeze({
+      // '' = off; 127.0.0.1:2003 is where Graphite's clients look.
+      listen: '',
+      tcp: true,
+      udp: true,
+      tenant: 'default',
+      max_connections: 1000,
+      // More than a worker stores: what comes faster is a mistake or an attack.
+      max_lines_per_second: 500_000,
+    }),
+    statsd: Object.freeze({
+      // '' = off; 127.0.0.1:8125 is where StatsD's clients look.
+      listen: '',
+      tcp: true,
+      udp: true,
+      // A Unix stream socket; '' = none.
+      unix: '',
+      tenant: 'default',
+      max_connections: 1000,
+      // Aggregation runs on the main thread: this is about half of it.
+      max_lines_per_second: 200_000,
+      // As StatsD's own daemon.
+      flush_interval: '10s',
+      // Idle series end after this; a job that reports hourly keeps its counter.
+      ttl: '2h',
+      // Some 100 MB.
+      max_series: 100_000,
+      // As statsd_exporter; histograms can be added up, summaries need no bounds.
+      observer: 'summary',
+      quantiles: Object.freeze([0.5, 0.9, 0.99]),
+      // Quantiles are those of the last ten minutes.
+      quantile_window: '10m',
+      // Seconds: from a cache hit to a person's patience.
+      buckets: Object.freeze([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]),
+      // '' = none; rules in statsd_exporter's form.
+      mapping_file: '',
+    }),
+  }),
   query: Object.freeze({
     // Longer than a person waits.
     timeout: '30s',

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { LOG_LEVELS } from '../lib/log.ts';
 import { DEFAULTS } from './defaults.ts';
 import { regexProblem } from './prometheus/relabel.ts';
+import { pushSchema } from './push.ts';
 import { parseBytes, parseDuration } from './units.ts';
 
 /** Text (or a bare 0) that `parse` makes a number of; its RangeErrors become the message. */
@@ -346,6 +347,7 @@ export const configSchema = z.strictObject({
       max_age: duration(60_000).prefault(DEFAULTS.forward.max_age),
     })
     .prefault({}),
+  push: pushSchema({ duration, size, hostPort, tenantName, count }),
   query: z
     .strictObject({
       timeout: duration().prefault(DEFAULTS.query.timeout),
@@ -372,4 +374,5 @@ export const RELOADABLE: readonly (keyof Config)[] = [
   'limits',
   'auth',
   'forward',
+  'push',
 ];

@@ -5,6 +5,7 @@
  * named protocol feeds the SampleSink. All of it is plain data, so that the service may run in a worker.
  */
 import type { TenantId } from '../model/tenant.ts';
+import type { Rejection } from './sample-sink.ts';
 
 export type IngestProtocol =
   /** Remote write 1.0 and 2.0; contentType tells which. */
@@ -14,7 +15,18 @@ export type IngestProtocol =
   /** JSON lines `{"metric": {...}, "values": [...], "timestamps": [...]}`, what /api/v1/export gives out. */
   | 'json-lines'
   /** ExportMetricsServiceRequest, protobuf or JSON; contentType tells which. */
-  | 'otlp-metrics';
+  | 'otlp-metrics'
+  /** Influx line protocol, v1 and v2. */
+  | 'influx'
+  /** Graphite plaintext lines. */
+  | 'graphite'
+  /** Datadog's series, JSON of API v1 and v2, protobuf of v2. */
+  | 'datadog-v1'
+  | 'datadog-v2'
+  /** VictoriaMetrics' native export. */
+  | 'victoria-native'
+  /** A push to a Pushgateway group: checked and brought into one form, not stored; the answer's body is JSON. */
+  | 'pushgateway';
 
 export interface IngestRequest {
   protocol: IngestProtocol;
@@ -28,6 +40,19 @@ export interface IngestRequest {
   headers: Record<string, string>;
   /** The protocol's settings as the door has them, as JSON; absent = its defaults. A text, so that equal ones are known at once. */
   settings?: string;
+  /** How names and labels are made of protocols that know neither; from the configuration. Absent: the defaults. */
+  push?: PushNaming;
+}
+
+export interface PushNaming {
+  influx: {
+    /** Between measurement and field. */
+    separator: string;
+    /** Label that gets the database or bucket; '' = none. */
+    dbLabel: string;
+  };
+  /** Dots in the names of Graphite and Datadog. */
+  dots: 'keep' | 'underscore';
 }
 
 export interface IngestResponse {
@@ -38,6 +63,10 @@ export interface IngestResponse {
   body: string;
   /** Of protocols that answer success where some items were refused: how many, and which and why for a person. */
   partial?: { rejected: number; message: string };
+  /** What was refused, for doors that have nobody to tell and count instead. */
+  rejected?: Rejection[];
+  /** Samples stored, for the same. */
+  stored?: number;
 }
 
 export interface IngestService {

@@ -40,6 +40,16 @@ export interface StateWrite extends StateKey {
    * whatever is there.
    */
   expectedVersion?: number;
+  /** false: versions before this one are dropped at once. For what programs write often. */
+  keepHistory?: boolean;
+}
+
+export interface StateDelete {
+  author: string;
+  note?: string;
+  expectedVersion?: number;
+  /** false: nothing is left of the object, its versions included. */
+  keepHistory?: boolean;
 }
 
 export interface StateStore {
@@ -51,7 +61,7 @@ export interface StateStore {
   /** All or nothing. */
   putAll(writes: readonly StateWrite[]): Promise<StateObject[]>;
   /** False where there was nothing to delete. */
-  delete(key: StateKey, change: { author: string; note?: string; expectedVersion?: number }): Promise<boolean>;
+  delete(key: StateKey, change: StateDelete): Promise<boolean>;
   /** Versions of one key, newest first, deletions included. */
   history(key: StateKey, limit: number): Promise<StateObject[]>;
   getVersion(key: StateKey, version: number): Promise<StateObject | null>;

@@ -10,7 +10,11 @@ import type { AppendResult, RateLimitedError, Rejection, SampleSink } from '../c
 import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { IngestKernel } from '../lib/kernel/kernel.ts';
 import type { TenantId } from '../model/tenant.ts';
+import { writeDatadog } from './datadog/write.ts';
+import { writeGraphite } from './graphite/write.ts';
+import { writeInflux } from './influx/write.ts';
 import { type OtlpDeps, OtlpIngest } from './otlp/service.ts';
+import { normalisePush } from './pushgateway/normalise.ts';
 import { type DecodedWrite, decodeWriteRequest, WriteDecodeError } from './remote-write/decode.ts';
 import { decodeWriteRequestV2 } from './remote-write/decode-v2.ts';
 import { importStream } from './stream-import.ts';
@@ -39,12 +43,26 @@ export function createIngestService(deps: IngestServiceDeps): IngestService {
       if (request.protocol === 'remote-write') return ingestRemoteWrite(deps, request, body);
       if (request.protocol === 'otlp-metrics')
         return answering(deps, () => otlp.ingest(request, body)).finally(() => release(body));
-      return answering(deps, () => importStream(deps, request, oneChunk(body)));
+      if (request.protocol === 'datadog-v1' || request.protocol === 'datadog-v2') {
+        return answering(deps, () => writeDatadog(deps, request, body));
+      }
+      if (request.protocol === 'pushgateway') return answering(deps, async () => normalisePush(request, body));
+      return answering(deps, () => streamed(deps, request, oneChunk(body)));
     },
     ingestStream(request, body) {
-      return answering(deps, () => importStream(deps, request, body));
+      return answering(deps, () => streamed(deps, request, body));
     },
   };
+}
+
+function streamed(
+  deps: IngestServiceDeps,
+  request: IngestRequest,
+  body: AsyncIterable<Uint8Array>,
+): Promise<IngestResponse> {
+  if (request.protocol === 'influx') return writeInflux(deps, request, body);
+  if (request.protocol === 'graphite') return writeGraphite(deps, request, body);
+  return importStream(deps, request, body);
 }
 
 async function ingestRemoteWrite(

@@ -10,6 +10,7 @@ import type { IngestRequest, IngestResponse } from '../contracts/ingest-service.
 import type { Rejection, SampleSink } from '../contracts/sample-sink.ts';
 import type { IdentityHasher, TenantSeed } from '../lib/identity-hash.ts';
 import type { SampleBatch } from '../model/sample-batch.ts';
+import type { TenantId } from '../model/tenant.ts';
 import { ImportParser } from './exposition/import.ts';
 import { JsonLinesParser } from './json-lines/decode.ts';
 import type { LabelSet } from './label-set.ts';
@@ -18,6 +19,8 @@ export interface StreamImportDeps {
   hasher: IdentityHasher;
   sink: SampleSink;
   now(): number;
+  /** What a decoder left out; what the sink refuses is counted there. */
+  onRejected?(tenant: TenantId, rejected: readonly Rejection[]): void;
 }
 
 /** What both parsers offer: batches from chunks, valid until the generator goes on. */
@@ -26,7 +29,7 @@ interface StreamParser {
   end(): Iterable<SampleBatch>;
 }
 
-interface Totals {
+export interface Totals {
   samples: number;
   histograms: number;
   exemplars: number;
@@ -62,7 +65,7 @@ export class ImportRequestError extends Error {
   override name = 'ImportRequestError';
 }
 
-function isCallersMistake(error: Error): boolean {
+export function isCallersMistake(error: Error): boolean {
   if (['ExpositionError', 'JsonLinesError', 'ImportRequestError'].includes(error.name)) return true;
   // zlib's own, for a body that is not what Content-Encoding says.
   return String((error as NodeJS.ErrnoException).code ?? '').match(/^(Z_|ZSTD_|ERR_ZSTD)/) !== null;
@@ -86,7 +89,7 @@ function timestampOf(text: string | null, nowMs: number): number {
   return Number(text);
 }
 
-function extraLabels(texts: readonly string[]): ((labels: LabelSet) => boolean) | null {
+export function extraLabels(texts: readonly string[]): ((labels: LabelSet) => boolean) | null {
   if (texts.length === 0) return null;
   if (texts.length > EXTRA_LABELS_MAX)
     throw new ImportRequestError(`more than ${EXTRA_LABELS_MAX} extra_label parameters`);
@@ -106,7 +109,7 @@ function extraLabels(texts: readonly string[]): ((labels: LabelSet) => boolean) 
   };
 }
 
-function decompressed(encoding: string, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+export function decompressed(encoding: string, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   switch (encoding) {
     case '':
     case 'identity':
@@ -130,7 +133,7 @@ function piped(body: AsyncIterable<Uint8Array>, through: NodeJS.ReadWriteStream 
   return source.pipe(through);
 }
 
-async function store(sink: SampleSink, tenant: string, batch: SampleBatch, totals: Totals): Promise<void> {
+export async function store(sink: SampleSink, tenant: string, batch: SampleBatch, totals: Totals): Promise<void> {
   const result = await sink.append(tenant, batch);
   totals.samples += result.samples;
   totals.histograms += result.histograms;
@@ -142,6 +145,6 @@ async function store(sink: SampleSink, tenant: string, batch: SampleBatch, total
   }
 }
 
-function storedText(totals: Totals): string {
+export function storedText(totals: Totals): string {
   return `stored: ${totals.samples} samples, ${totals.histograms} histograms, ${totals.exemplars} exemplars`;
 }

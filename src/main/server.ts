@@ -12,6 +12,7 @@ import { principalOf } from '../api/auth/principals.ts';
 import { OtlpGate } from '../api/otlp/gate.ts';
 import { MAIN_OTLP_PATHS, registerOtlpRoutes } from '../api/otlp/routes.ts';
 import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
+import { registerPushRoutes } from '../api/push/routes.ts';
 import { CARDINALITY_OPENAPI } from '../api/sightline/cardinality-openapi.ts';
 import { registerCardinalityRoutes } from '../api/sightline/cardinality-routes.ts';
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
@@ -45,6 +46,7 @@ import { OtlpDoors } from './otlp-doors.ts';
 import { otlpSettingsText } from './otlp-settings.ts';
 import type { OpenEngine } from './ports.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
+import { PushPart } from './push-part.ts';
 import { Reloader } from './reloader.ts';
 import { REMOTE_OPENAPI, remoteRoutes } from './remote-routes.ts';
 import { RemoteWriter } from './remote-writer.ts';
@@ -240,9 +242,23 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     metrics,
   });
   stops.push(() => remoteWriter.close());
+  const push = new PushPart({
+    config: config.push,
+    configFile: options.config,
+    ingest: engine.ingest,
+    sink: engine.sink,
+    state,
+    hasher,
+    clock,
+    log: log.child({ part: 'push' }),
+    metrics,
+    insecure: options.insecure,
+  });
   const ui = new UiStatic();
   if (ui.problem !== null) log.warn(ui.problem);
   let notReady = 'starting';
+  stops.push(() => push.stop());
+  await push.openDoors();
   const http = await HttpServer.listen({
     ...listen,
     prefix: pathPrefix(config.http.external_url),
@@ -276,6 +292,16 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           REMOTE_OPENAPI,
         ]),
       app => registerOtlpRoutes(app, { gate: otlp, paths: MAIN_OTLP_PATHS, bodyBytesMax: config.otlp.max_body }),
+      app =>
+        registerPushRoutes(app, {
+          ingest: engine.ingest,
+          gateway: push.gateway,
+          naming: () => push.naming(),
+          bodyBytesMax: config.http.max_body,
+          adminApiEnabled: config.http.admin_api,
+          version: VERSION,
+          onDropped: (protocol, reason) => push.drop(protocol, reason),
+        }),
       app =>
         registerPrometheusRoutes(app, {
           query: engine.query,
@@ -348,6 +374,11 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   stops.push(() => host.stop());
 
   scraper.apply(reloader.current.prometheus.scrapeConfigs);
+  await push.start();
+  // Again, in front of the engine: what the doors took must still find it.
+  stops.push(() => push.stop());
+
+  scraper.apply(loaded.prometheus.scrapeConfigs);
   stops.push(() => scraper.stop());
 
   const setLogLevel = (level: LogLevel): void => {
@@ -363,6 +394,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     engine.setLimits(next.config.limits).catch(error => log.error({ error: errorText(error) }, 'limits not applied'));
     otlpSettings = otlpSettingsText(next);
     void otlpDoors.apply(next.config.otlp);
+    push.apply(next.config.push);
     self.setInterval(next.config.self.interval);
     setLogLevel(next.config.log.level as LogLevel);
     remoteWriter.apply(next);

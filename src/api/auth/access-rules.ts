@@ -17,11 +17,11 @@ const WRITING: readonly RegExp[] = [
   /^\/(?:prometheus\/)?api\/v1\/(?:write|push|import(?:\/.*)?|otlp\/.*)$/,
   // OTLP over HTTP.
   /^\/v1\/(?:metrics|logs|traces)$/,
-  // Influx line protocol, with and without a prefix.
-  /^(?:\/influx)?(?:\/api\/v2)?\/write$/,
+  // Influx line protocol and what its clients ask first, with and without a prefix.
+  /^(?:\/influx)?\/(?:(?:api\/v2\/)?write|ping|query|health)$/,
   /^\/datadog\/.*$/,
   // Pushgateway groups.
-  /^\/metrics\/job(?:@base64)?\/.*$/,
+  /^(?:\/pushgateway)?\/metrics\/job(?:@base64)?\/.*$/,
 ];
 
 /** Relabel rules are tried out on what is there; nothing changes. */

@@ -16,6 +16,7 @@ import {
 } from '../../contracts/auth.ts';
 import { ApiError, errorBody } from '../errors.ts';
 import { headerOf, queryStringOf, sendError, sendJson } from '../http.ts';
+import { authorizationOf } from '../push/credentials.ts';
 import { rightFor } from './access-rules.ts';
 import { crossSiteProblem, type TrustedHosts } from './browser-check.ts';
 import { notePrincipal, principalOf } from './principals.ts';
@@ -81,7 +82,7 @@ function check(request: FastifyRequest, principal: Principal, right: Right, opti
 
 function credentialsOf(request: FastifyRequest) {
   return {
-    authorization: headerOf(request, 'authorization'),
+    authorization: authorizationOf(request),
     certificate: certificateOf(request.raw.socket as TLSSocket),
     address: request.ip,
   };

@@ -43,7 +43,11 @@ export function registerIngestRoutes(scope: FastifyInstance, prefix: string, dep
   }
 }
 
-function describe(deps: IngestRouteDeps, protocol: IngestProtocol, request: FastifyRequest): IngestRequest {
+export function describe(
+  deps: Pick<IngestRouteDeps, 'tenantOf'>,
+  protocol: IngestProtocol,
+  request: FastifyRequest,
+): IngestRequest {
   const tenant = (deps.tenantOf ?? tenantOf)(request);
   if (tenant === SELF_TENANT) throw new ForbiddenTenantError(tenant);
   const headers: Record<string, string> = {};
@@ -61,13 +65,13 @@ function describe(deps: IngestRouteDeps, protocol: IngestProtocol, request: Fast
   };
 }
 
-async function relay(reply: FastifyReply, work: () => Promise<IngestResponse>): Promise<FastifyReply> {
+export async function relay(reply: FastifyReply, work: () => Promise<IngestResponse>): Promise<FastifyReply> {
   const response = await work().catch(refused);
   reply.code(response.status);
   for (const [name, value] of Object.entries(response.headers)) reply.header(name, value);
   if (response.body === '') return reply.send();
   return reply
-    .type('text/plain; charset=utf-8')
+    .type(response.headers['content-type'] ?? 'text/plain; charset=utf-8')
     .send(response.body.endsWith('\n') ? response.body : `${response.body}\n`);
 }
 
@@ -83,7 +87,7 @@ function refused(error: unknown): IngestResponse {
   return { status: apiError.status, headers, body: apiError.message };
 }
 
-async function* streamOf(body: unknown): AsyncGenerator<Uint8Array> {
+export async function* streamOf(body: unknown): AsyncGenerator<Uint8Array> {
   if (typeof body === 'string') yield Buffer.from(body);
   else if (body !== undefined && body !== null) yield* body as AsyncIterable<Uint8Array>;
 }

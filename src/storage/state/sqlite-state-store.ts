@@ -7,6 +7,7 @@
 import { DatabaseSync, type StatementSync, backup as sqliteBackup } from 'node:sqlite';
 import {
   StateConflictError,
+  type StateDelete,
   type StateKey,
   type StateKind,
   type StateObject,
@@ -42,6 +43,8 @@ export class SqliteStateStore implements StateStore {
   private readonly listAll: StatementSync;
   private readonly listTenant: StatementSync;
   private readonly listHistory: StatementSync;
+  private readonly forget: StatementSync;
+  private readonly remove: StatementSync;
 
   /** Opens or creates the file and upgrades its schema. */
   constructor(file: string, now: () => number) {
@@ -66,6 +69,8 @@ export class SqliteStateStore implements StateStore {
       this.listHistory = db.prepare(
         `SELECT ${COLUMNS} FROM history WHERE kind = ? AND tenant = ? AND id = ? ORDER BY version DESC LIMIT ?`,
       );
+      this.forget = db.prepare('DELETE FROM history WHERE kind = ? AND tenant = ? AND id = ? AND version < ?');
+      this.remove = db.prepare('DELETE FROM object WHERE kind = ? AND tenant = ? AND id = ?');
     } catch (error) {
       db.close();
       throw error;
@@ -90,17 +95,23 @@ export class SqliteStateStore implements StateStore {
   async putAll(writes: readonly StateWrite[]): Promise<StateObject[]> {
     const documents = writes.map(checkedDocument);
     return this.transaction(() =>
-      writes.map((write, i) =>
-        this.change(write, documents[i] as string, write.author, write.note, write.expectedVersion),
-      ),
+      writes.map((write, i) => {
+        const stored = this.change(write, documents[i] as string, write.author, write.note, write.expectedVersion);
+        if (write.keepHistory === false) this.forget.run(write.kind, write.tenant, write.id, stored.version);
+        return stored;
+      }),
     );
   }
 
-  async delete(key: StateKey, change: { author: string; note?: string; expectedVersion?: number }): Promise<boolean> {
+  async delete(key: StateKey, change: StateDelete): Promise<boolean> {
     return this.transaction(() => {
       const row = this.current(key);
       if (row === null || row.json === null) return false;
-      this.change(key, null, change.author, change.note, change.expectedVersion);
+      const deleted = this.change(key, null, change.author, change.note, change.expectedVersion);
+      if (change.keepHistory === false) {
+        this.forget.run(key.kind, key.tenant, key.id, deleted.version + 1);
+        this.remove.run(key.kind, key.tenant, key.id);
+      }
       return true;
     });
   }
