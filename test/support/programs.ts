@@ -40,7 +40,12 @@ export async function freePort(): Promise<number> {
 }
 
 /** Starts a program and ends it with the test. */
-export function startProgram(t: TestContext, path: string, args: readonly string[], cwd?: string): ChildProcess {
+export function startProgram(
+  t: Pick<TestContext, 'after'>,
+  path: string,
+  args: readonly string[],
+  cwd?: string,
+): ChildProcess {
   const child = spawn(path, [...args], { stdio: 'ignore', cwd });
   const gone = new Promise(resolve => child.once('exit', resolve));
   t.after(async () => {

@@ -11,7 +11,10 @@ export interface PrometheusOptions {
   args?: readonly string[];
 }
 
-export async function startPrometheus(t: TestContext, options: PrometheusOptions = {}): Promise<{ url: string }> {
+export async function startPrometheus(
+  t: Pick<TestContext, 'after'>,
+  options: PrometheusOptions = {},
+): Promise<{ url: string }> {
   const dir = mkdtempSync(join(tmpdir(), 'sightline-prometheus-'));
   const port = await freePort();
   mkdirSync(join(dir, 'data'));

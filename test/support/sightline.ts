@@ -78,7 +78,7 @@ export class Sightline {
     this.options = options;
   }
 
-  static async start(t: TestContext, options: SightlineOptions = {}): Promise<Sightline> {
+  static async start(t: Pick<TestContext, 'after'>, options: SightlineOptions = {}): Promise<Sightline> {
     const dir = mkdtempSync(join(tmpdir(), 'sightline-app-'));
     for (const [name, text] of Object.entries(options.files ?? {})) writeFileSync(join(dir, name), text);
     if (options.config !== undefined) writeFileSync(join(dir, 'sightline.yaml'), options.config);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import zlib from 'node:zlib';
 import { IdentityHasher } from '../../lib/identity-hash.ts';
@@ -7,7 +6,7 @@ import { createJsKernel, createKernel } from '../../lib/kernel/kernel.ts';
 import { ProtobufWriter } from '../../lib/protobuf.ts';
 import { snappyCompress, snappyDecompress } from '../../lib/snappy.ts';
 import { CUSTOM_BUCKETS_SCHEMA, type FloatHistogram, HINT_GAUGE } from '../../model/histogram.ts';
-import { decodeLabels, encodeLabels, labelsFromPairs } from '../../model/labels.ts';
+import { decodeLabels, encodeLabels } from '../../model/labels.ts';
 import type { SampleBatch } from '../../model/sample-batch.ts';
 import { isStale, putStale } from '../../model/stale.ts';
 import { type DecodedWrite, decodeWriteRequest, WriteDecodeError } from './decode.ts';
@@ -335,8 +334,6 @@ test('encodings, and what is wrong with a body', () => {
     assert.equal(run(message, ''), 1);
     assert.equal(run(message, 'identity'), 1);
     assert.equal(run(zlib.zstdCompressSync(message), 'zstd'), 1);
-    assert.equal(run(zlib.gzipSync(message), 'gzip'), 1);
-    assert.equal(run(zlib.deflateSync(message), 'deflate'), 1);
     assert.equal(run(new Uint8Array(0), ''), 0);
     const fails = (body: Uint8Array, encoding: string, expected: RegExp): WriteDecodeError => {
       try {
@@ -349,6 +346,7 @@ test('encodings, and what is wrong with a body', () => {
       throw new Error('it was accepted');
     };
     assert.ok(fails(message, 'br', /"br" is not supported/).unsupported);
+    assert.ok(fails(zlib.gzipSync(message), 'gzip', /"gzip" is not supported/).unsupported);
     fails(message.subarray(0, 10), '', /runs past the end of its message \(series -?\d+, byte \d+ of 10\)/);
     fails(Buffer.from('not protobuf at all'), '', /wrong wire type|runs past|field number/);
     fails(message, 'zstd', /cannot decompress zstd/);
@@ -402,50 +400,4 @@ test('snappy in JavaScript is its own inverse and refuses damage', () => {
     if (size > 0) assert.throws(() => snappyDecompress(block, size - 1), /at most/);
     if (size > 60) assert.throws(() => snappyDecompress(block.subarray(0, block.length - 1), size));
   }
-});
-
-interface TableCase {
-  group: string;
-  name: string;
-  labels?: Record<string, string>;
-  success?: boolean;
-  exemplarLabels?: { call?: string; args?: string[] } & Record<string, string>;
-  metric?: { Labels: Record<string, string> };
-  metrics?: { Labels: Record<string, string> }[];
-  validSamples?: number;
-}
-
-test('receiver cases of the remote-write compliance suite, as far as they are about decoding', t => {
-  const suites = process.env.SIGHTLINE_SUITES;
-  const file = `${suites}/02-compliance/remotewrite/receiver_table_cases.json`;
-  if (suites === undefined || !existsSync(file)) {
-    t.skip('skipped: needs SIGHTLINE_SUITES');
-    return;
-  }
-  const cases = JSON.parse(readFileSync(file, 'utf8')) as TableCase[];
-  let passed = 0;
-  let failed = 0;
-  for (const c of cases) {
-    const labelSets = c.metrics?.map(m => m.Labels) ?? [c.metric?.Labels ?? c.labels];
-    if (labelSets[0] === undefined || c.success === undefined) continue;
-    const specials = [1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    for (const value of specials) {
-      const rows = labelSets.map(labels => series(Object.entries(labels as Record<string, string>).flat(), value));
-      const valid = labelSets.filter(labels => (labels as Record<string, string>).__name__).length;
-      for (const result of [decodeV2(encodeWriteRequestV2(rows)), decode(encodeWriteRequest(rows))]) {
-        const ok = (result.rejected.length === 0) === c.success && result.rows.length === (c.validSamples ?? valid);
-        const expected = labelSets.filter(l => l?.__name__).map(l => [...labelsFromPairs(Object.entries(l ?? {}))]);
-        assert.deepEqual(
-          result.rows.map(r => r.labels),
-          expected,
-          c.name,
-        );
-        if (ok) passed++;
-        else failed++;
-      }
-    }
-  }
-  console.log(`${passed} passed, ${failed} failed`);
-  assert.equal(failed, 0);
-  assert.ok(passed > 0);
 });

@@ -85,7 +85,7 @@ export function decodeWriteRequest(
   });
 }
 
-/** Decompresses a body into the kernel's memory. */
+/** Decompresses a body into the kernel's memory. A receiver of version 2.0 must refuse gzip and deflate. */
 export function loadBody(body: Uint8Array, encoding: string, kernel: IngestKernel): void {
   switch (encoding) {
     case 'snappy':
@@ -98,15 +98,9 @@ export function loadBody(body: Uint8Array, encoding: string, kernel: IngestKerne
     case 'zstd':
       kernel.loadPlain(inflate(zlib.zstdDecompressSync, body, encoding));
       return;
-    case 'gzip':
-      kernel.loadPlain(inflate(zlib.gunzipSync, body, encoding));
-      return;
-    case 'deflate':
-      kernel.loadPlain(inflate(zlib.inflateSync, body, encoding));
-      return;
     default:
       throw new WriteDecodeError(
-        `Content-Encoding ${JSON.stringify(encoding)} is not supported; send snappy, zstd, gzip, deflate or none`,
+        `Content-Encoding ${JSON.stringify(encoding)} is not supported; send snappy, zstd or none`,
         'unsupported',
       );
   }

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { compileRelabel, type RelabelRule } from './relabel.ts';
 
@@ -55,36 +53,4 @@ test('an invalid target name changes nothing', () => {
 test('a hostile expression takes linear time', () => {
   const labels = { a: `${'a'.repeat(20_000)}!` };
   assert.equal(run(labels, { sourceLabels: ['a'], regex: '(a+)+', action: 'keep' }), null);
-});
-
-const suite = join(process.env.SIGHTLINE_SUITES ?? '', '04-prom-rules-config', 'relabel', 'relabel_cases.json');
-
-test('cases of the suite', { skip: existsSync(suite) ? false : 'needs SIGHTLINE_SUITES' }, t => {
-  interface Case {
-    input: Record<string, string>;
-    relabel_configs: Record<string, unknown>[];
-    dropped: boolean;
-    output?: Record<string, string>;
-  }
-  const cases = JSON.parse(readFileSync(suite, 'utf8')) as Case[];
-  for (const { input, relabel_configs, dropped, output } of cases) {
-    const rules = relabel_configs.map(config => ({
-      sourceLabels: (config.source_labels as string[] | undefined) ?? [],
-      separator: (config.separator as string | undefined) ?? ';',
-      regex: (config.regex as string | undefined) ?? '(.*)',
-      modulus: (config.modulus as number | undefined) ?? 0,
-      targetLabel: (config.target_label as string | undefined) ?? '',
-      replacement: (config.replacement as string | undefined) ?? '$1',
-      action: config.action as string,
-    }));
-    const result = run(input, ...rules);
-    if (dropped) assert.equal(result, null, JSON.stringify(relabel_configs));
-    else
-      assert.deepEqual(
-        result,
-        Object.fromEntries(Object.entries(output ?? {}).sort()),
-        JSON.stringify(relabel_configs),
-      );
-  }
-  t.diagnostic(`relabel: ${cases.length} passed, 0 failed`);
 });
