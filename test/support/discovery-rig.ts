@@ -70,7 +70,7 @@ export function discoveryRig(
     driveUntil(
       clock,
       condition,
-      () => `${what}; found ${JSON.stringify(found())}, last error: ${provider.status.lastError}`,
+      () => `${what}; found ${JSON.stringify(found()).slice(0, 2000)}, last error: ${provider.status.lastError}`,
     );
   return { provider, found, addresses, attempts, until };
 }

@@ -3,7 +3,7 @@
  *
  * The catalog is watched for services to follow (unless they are all named), then each service's instances by the health API. A blocking
  * query names the index of the state it has and is answered when there is a newer one, or after two minutes. An index that goes
- * backwards starts over from 0, as servers that were restored need; one below 1 counts as 1.
+ * backwards starts over from 0, and so do all others that wait, as servers that were restored need; one below 1 counts as 1.
  */
 import {
   Backoff,
@@ -30,6 +30,8 @@ const PREFIX = '__meta_consul_';
 
 export class ConsulDiscoverer implements Discoverer {
   private readonly section: ConsulSection;
+  /** Aborted when the server's index goes back; queries that wait then begin anew. */
+  private epoch = new AbortController();
 
   constructor(section: ConsulSection) {
     this.section = section;
@@ -149,14 +151,18 @@ export class ConsulDiscoverer implements Discoverer {
     const gapMs = this.section.refreshIntervalMs || GAP_MS;
     const backoff = new Backoff(context, RETRY_MAX_MS);
     let index = 0;
+    let last = 0;
+    let { epoch } = this;
     while (!signal.aborted) {
       const beganMs = context.clock.monotonic();
+      if (epoch !== this.epoch) index = 0;
+      epoch = this.epoch;
       try {
         const { value, headers } = await withDeadline(context, ANSWER_MS, deadline =>
           getJson(http, {
             url: this.urlOf(path, query, index),
             headers: this.headers(),
-            signal: AbortSignal.any([deadline, signal]),
+            signal: AbortSignal.any([deadline, signal, epoch.signal]),
           }),
         );
         if (signal.aborted) return;
@@ -164,9 +170,12 @@ export class ConsulDiscoverer implements Discoverer {
         if (told !== index || index === 0) take(value);
         context.ok(path);
         index = told < index ? 0 : Math.max(1, told);
+        if (told < last) this.startOver();
+        last = told;
         backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
+        if (epoch.signal.aborted) continue;
         context.fail(error, path);
         index = 0;
         answered();
@@ -178,6 +187,13 @@ export class ConsulDiscoverer implements Discoverer {
       // With jitter, so that a thousand services are not asked in one moment.
       if (leftMs > 0) await context.sleep(leftMs * (0.9 + 0.1 * context.random()));
     }
+  }
+
+  /** The server has an older state than the one we know: whoever waits for a newer one would wait in vain. */
+  private startOver(): void {
+    const { epoch } = this;
+    this.epoch = new AbortController();
+    epoch.abort(new Error('the index went back'));
   }
 
   private headers(): Record<string, string> {

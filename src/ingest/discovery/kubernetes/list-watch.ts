@@ -75,7 +75,6 @@ export class ListWatch {
       try {
         if (this.version === '' || clock.monotonic() - this.listedAtMs > RESYNC_MS) await this.list();
         await this.watch();
-        this.context.ok(scope);
         backoff.reset();
         if (clock.monotonic() - beganMs < WATCH_GAP_MS) await this.context.sleep(WATCH_GAP_MS);
       } catch (error) {
@@ -86,6 +85,7 @@ export class ListWatch {
           if (clock.monotonic() - beganMs < WATCH_GAP_MS) await backoff.pause();
           continue;
         }
+        if (clock.monotonic() - beganMs > RETRY_MAX_MS) backoff.reset();
         this.context.fail(new Error(`${this.options.kind}: ${errorText(error)}`), scope);
         await backoff.pause();
       }
@@ -128,8 +128,8 @@ export class ListWatch {
   }
 
   private async watch(): Promise<void> {
-    const { random, clock, signal } = this.context;
-    const seconds = Math.round(WATCH_S * (1 + random()));
+    const { clock, signal } = this.context;
+    const seconds = Math.round(WATCH_S * (1 + this.context.random()));
     const query = this.query();
     query.set('watch', 'true');
     query.set('allowWatchBookmarks', 'true');
@@ -148,6 +148,7 @@ export class ListWatch {
       try {
         if (stream.status === 410) throw new GoneError('the resource version is too old');
         if (stream.status !== 200) throw new HttpStatusError(stream, await firstBytes(stream.body));
+        this.context.ok(this.options.url);
         for await (const line of lines(stream.body)) this.take(line);
       } finally {
         stream.close();
