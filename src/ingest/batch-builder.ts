@@ -26,12 +26,18 @@ export interface RowCache {
   add(labels: Uint8Array, start: number, end: number, hashes: Uint32Array, hashAt: number): number;
 }
 
+/** Something that holds the labels of a batch's series, so that they need not be copied into it. */
+export interface LabelSource {
+  readonly labelBytes: Uint8Array;
+}
+
 export class BatchBuilder {
   private readonly hasher: Hasher;
   private seed: TenantSeed;
   private readonly labelSet = new LabelSet();
   private labelBytes = new Uint8Array(16 * 1024);
   private labelUsed = 0;
+  private labelSource: LabelSource | null = null;
   private labelStart = new Uint32Array(256);
   private labelEnd = new Uint32Array(256);
   private hashes = new Uint32Array(256 * HASH_WORDS);
@@ -60,6 +66,7 @@ export class BatchBuilder {
     this.seriesCount = 0;
     this.sampleCount = 0;
     this.labelUsed = 0;
+    this.labelSource = null;
     this.hasStarts = false;
     this.histograms = [];
     this.exemplars = [];
@@ -113,6 +120,30 @@ export class BatchBuilder {
     const q = this.roomForSeries() * HASH_WORDS;
     for (let i = 0; i < HASH_WORDS; i++) this.hashes[q + i] = hashes[hashAt + i] as number;
     return this.pushSeries(at);
+  }
+
+  /** Up to the next `reset`, all series lie in `source`: they are added by `addSeriesAt`, or brought there by `moveRow`. */
+  useLabelsOf(source: LabelSource): void {
+    this.labelSource = source;
+  }
+
+  /** A series whose canonical labels are the source's [start, end). */
+  addSeriesAt(start: number, end: number, hashes: Uint32Array, hashAt: number): number {
+    const i = this.roomForSeries();
+    const q = i * HASH_WORDS;
+    for (let k = 0; k < HASH_WORDS; k++) this.hashes[q + k] = hashes[hashAt + k] as number;
+    this.labelStart[i] = start;
+    this.labelEnd[i] = end;
+    this.sampleStart[i] = this.sampleCount;
+    this.seriesCount = i + 1;
+    return i;
+  }
+
+  /** The labels of the row added last lie in the source now, at [start, end). */
+  moveRow(row: number, start: number, end: number): void {
+    this.labelUsed = this.labelStart[row] as number;
+    this.labelStart[row] = start;
+    this.labelEnd[row] = end;
   }
 
   /**
@@ -173,7 +204,7 @@ export class BatchBuilder {
     this.sampleStart[this.seriesCount] = this.sampleCount;
     return {
       seriesCount: this.seriesCount,
-      labelBytes: this.labelBytes,
+      labelBytes: this.labelSource?.labelBytes ?? this.labelBytes,
       labelStart: this.labelStart,
       labelEnd: this.labelEnd,
       hashes: this.hashes,

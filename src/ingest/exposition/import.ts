@@ -41,10 +41,11 @@ export class ImportParser {
 
   constructor(hasher: IdentityHasher, seed: TenantSeed, options: ImportOptions) {
     this.builder = new BatchBuilder(hasher, seed);
-    this.builder.reset();
     this.cache = new SeriesCache(seed, CACHE_ENTRIES);
     this.cache.begin();
     this.reader = new ExpositionReader('text', this.cache);
+    this.builder.reset();
+    this.reader.begin(this.builder);
     const maxLineBytes = options.maxLineBytes ?? DEFAULT_LINE_BYTES;
     this.lines = new LineBuffer(maxLineBytes, () => this.tooLong(maxLineBytes));
     this.maxBatchSamples = options.maxBatchSamples ?? DEFAULT_BATCH_SAMPLES;
@@ -101,7 +102,7 @@ export class ImportParser {
 
   private restart(): void {
     this.builder.reset();
-    this.reader.forgetRow();
+    this.reader.begin(this.builder);
     // Bounded: the cache drops what the current generation has not seen, or everything.
     this.cache.begin();
   }

@@ -9,6 +9,7 @@
  * Errors carry line and column (in bytes, from 1). After an error, `skipLine` goes on with the next line.
  */
 import { parseFloatBytes, utf8 } from './float.ts';
+import type { SeriesCache } from './series-cache.ts';
 import {
   closingQuote,
   type ExpositionFormat,
@@ -61,6 +62,9 @@ const TAB = 0x09;
 export class ExpositionParser {
   readonly format: ExpositionFormat;
   bytes: Uint8Array = new Uint8Array(0);
+  private view = new DataView(this.bytes.buffer);
+  /** Series of earlier texts, whose ends need not be looked for. */
+  known: SeriesCache | null = null;
   private at = 0;
   private end = 0;
   /** Line of the entry, from 1, and where it begins. */
@@ -95,7 +99,10 @@ export class ExpositionParser {
 
   /** Begins with new bytes; `line` is the number of their first line. */
   reset(bytes: Uint8Array, start = 0, end = bytes.length, line = 1): void {
-    this.bytes = bytes;
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
+      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
     this.at = start;
     this.end = end;
     this.nextLine = line;
@@ -192,7 +199,7 @@ export class ExpositionParser {
   private textSample(start: number): EntryKind {
     const b = this.bytes;
     const end = this.end;
-    const after = seriesEnd(b, start, end, 'text');
+    const after = this.endOfSeries(start);
     if (after === start) throw new TextError('expected a metric name or a comment', start);
     this.seriesStart = start;
     this.seriesEnd = after;
@@ -214,6 +221,12 @@ export class ExpositionParser {
     if (p < end && b[p] !== NEWLINE) throw new TextError('unexpected text after the sample', p);
     this.finishLine(p);
     return ENTRY_SERIES;
+  }
+
+  private endOfSeries(start: number): number {
+    // Fast path: the series that stood here the last time.
+    const known = this.known?.match(this.bytes, this.view, start, this.end) ?? -1;
+    return known >= 0 ? known : seriesEnd(this.bytes, start, this.end, this.format);
   }
 
   private nextOpenMetrics(): EntryKind {
@@ -266,7 +279,7 @@ export class ExpositionParser {
   private openMetricsSample(start: number): EntryKind {
     const b = this.bytes;
     const end = this.end;
-    const after = seriesEnd(b, start, end, 'openmetrics');
+    const after = this.endOfSeries(start);
     if (after === start) throw new TextError('expected a metric name or a comment', start);
     this.seriesStart = start;
     this.seriesEnd = after;

@@ -90,6 +90,7 @@ function read(
     metadata: true,
     ...changes,
   };
+  reader.begin(builder);
   let place = { at: 0, line: 1 };
   while (place.at < bytes.length) {
     const limit = builder.sampleCount + builder.histogramCount + part;

@@ -102,8 +102,8 @@ export class ProtobufExpositionReader {
     return { at: r.at, line: this.messages };
   }
 
-  forgetRow(): void {
-    this.rows.forget();
+  begin(builder: BatchBuilder): void {
+    this.rows.begin(builder);
   }
 
   finish(builder: BatchBuilder, options: ReadOptions, _counts: ReadCounts): void {

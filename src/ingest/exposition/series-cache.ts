@@ -5,14 +5,17 @@
  * make two texts collide. An entry holds the canonical labels and their identity hash, or the fact that the series is
  * dropped. Generations count scrapes: what was seen in the one before and not in this one has gone stale.
  *
- * Open addressing over typed arrays, about 60 bytes an entry plus its labels; no object per series. When it is full,
+ * A target sends its series in the same order each time: so the next text is first compared with that of the entry behind the last
+ * one found (`match`), which costs less than finding its end and hashing it.
+ *
+ * Open addressing over typed arrays, about 70 bytes an entry plus its labels and text; no object per series. When it is full,
  * entries not seen of late go first; if that frees too little it starts empty.
  */
 import { sipHash128, type TenantSeed } from '../../lib/identity-hash.ts';
 
 const NONE = 0xffffffff;
-/** Text hash (4), identity hash (4), label start, label end, last generation, flags, the generation before the last. */
-const WORDS = 13;
+/** Text hash (4), identity hash (4), label start, label end, last generation, flags, the generation before the last, text start, end. */
+const WORDS = 15;
 const DROPPED = 1;
 
 export class SeriesCache {
@@ -23,6 +26,21 @@ export class SeriesCache {
   /** Canonical labels of all entries; those of `entry` lie at [labelStart, labelEnd). */
   labelBytes = new Uint8Array(16 * 1024);
   private labelUsed = 0;
+  /** Labels that are no entry's stand before all others and stay. */
+  private pinned = 0;
+  private texts = new Uint8Array(0);
+  private textView = new DataView(this.texts.buffer);
+  private textUsed = 0;
+  /** Whether texts are kept for `match`. */
+  private keepTexts = false;
+  /** The text last looked for. */
+  private soughtBytes: Uint8Array = this.texts;
+  private soughtStart = 0;
+  private soughtEnd = 0;
+  /** The entry that comes next if the order is that of before. */
+  private expected = 0;
+  /** What `match` found, for the `find` that follows; -1 for nothing. */
+  private matched = -1;
   private readonly probe = new Uint32Array(4);
   size = 0;
   /** Number of the current scrape. */
@@ -37,11 +55,66 @@ export class SeriesCache {
   /** Begins a scrape. */
   begin(): void {
     this.generation++;
+    this.expected = 0;
+    this.matched = -1;
     if (this.size >= this.maxEntries) this.evict();
   }
 
-  /** The entry of the text bytes[start, end), or -1. Remembers the text's hash for the `add` that may follow. */
+  /** Lets go of the bytes last looked into. */
+  forgetSought(): void {
+    this.soughtBytes = this.texts;
+  }
+
+  /** Texts are exposition lines' from here on, and may be matched. */
+  keepTextsForMatch(): void {
+    this.keepTexts = true;
+  }
+
+  /**
+   * The end of the series text that begins at `start`, if it is the one that is expected there; else -1. `view` is over `bytes`. A
+   * text that ends in `}` is whole whatever follows; a bare name must be followed by a blank and then a value.
+   */
+  match(bytes: Uint8Array, view: DataView, start: number, end: number): number {
+    this.matched = -1;
+    const e = this.expected;
+    if (e >= this.size) return -1;
+    const from = this.entries[e * WORDS + 13] as number;
+    const n = (this.entries[e * WORDS + 14] as number) - from;
+    const stop = start + n;
+    if (n === 0 || stop + 1 >= end) return -1;
+    if (bytes[stop - 1] !== 0x7d) {
+      const next = bytes[stop + 1];
+      if (bytes[stop] !== 0x20 || next === 0x20 || next === 0x09 || next === 0x7b) return -1;
+    }
+    // From the end, where neighbours differ.
+    const { textView, texts } = this;
+    let i = n - 4;
+    for (; i >= 0; i -= 4) {
+      if (view.getUint32(start + i, true) !== textView.getUint32(from + i, true)) return -1;
+    }
+    for (i += 3; i >= 0; i--) if (bytes[start + i] !== texts[from + i]) return -1;
+    this.matched = e;
+    return stop;
+  }
+
+  /** The entry of the text bytes[start, end), or -1. Remembers the text for the `add` that may follow. */
   find(bytes: Uint8Array, start: number, end: number): number {
+    const { matched } = this;
+    if (matched >= 0) {
+      this.matched = -1;
+      this.expected = matched + 1;
+      return matched;
+    }
+    const found = this.lookUp(bytes, start, end);
+    // Behind a new one, there is nothing to expect.
+    this.expected = found < 0 ? this.size + 1 : found + 1;
+    this.soughtBytes = bytes;
+    this.soughtStart = start;
+    this.soughtEnd = end;
+    return found;
+  }
+
+  private lookUp(bytes: Uint8Array, start: number, end: number): number {
     const probe = this.probe;
     sipHash128(this.key, bytes, start, end, probe, 0);
     const mask = this.table.length - 1;
@@ -58,6 +131,17 @@ export class SeriesCache {
         return e;
       }
     }
+  }
+
+  /** Keeps labels that are no entry's, before any entry is added; returns where they begin. */
+  pin(labels: Uint8Array, start: number, end: number): number {
+    if (this.size > 0) throw new Error('BUG: labels are pinned before series are added');
+    this.reserveLabels(end - start);
+    const at = this.labelUsed;
+    this.labelBytes.set(labels.subarray(start, end), at);
+    this.labelUsed += end - start;
+    this.pinned = this.labelUsed;
+    return at;
   }
 
   /** Adds the text last looked for. `labels[start, end)` is canonical, `hashes[hashAt..]` its identity. */
@@ -140,12 +224,15 @@ export class SeriesCache {
   clear(): void {
     this.table = new Uint32Array(512).fill(NONE);
     this.size = 0;
-    this.labelUsed = 0;
+    this.labelUsed = this.pinned;
+    this.textUsed = 0;
+    this.expected = 0;
+    this.matched = -1;
   }
 
   /** Bytes held. */
   get memoryBytes(): number {
-    return this.table.byteLength + this.entries.byteLength + this.labelBytes.byteLength;
+    return this.table.byteLength + this.entries.byteLength + this.labelBytes.byteLength + this.texts.byteLength;
   }
 
   private append(flags: number): number {
@@ -162,6 +249,9 @@ export class SeriesCache {
     this.entries[at + 10] = NONE;
     this.entries[at + 11] = flags;
     this.entries[at + 12] = NONE;
+    this.entries[at + 13] = this.textUsed;
+    if (this.keepTexts) this.addText();
+    this.entries[at + 14] = this.textUsed;
     if (this.size * 2 > this.table.length) this.rehash(this.table.length * 2);
     else this.link(e);
     return e;
@@ -186,10 +276,24 @@ export class SeriesCache {
     this.labelBytes = grown;
   }
 
+  private addText(): void {
+    const { soughtBytes, soughtStart, soughtEnd, textUsed } = this;
+    const used = textUsed + soughtEnd - soughtStart;
+    if (used > this.texts.length) {
+      const grown = new Uint8Array(Math.max(used, this.texts.length * 2, 4096));
+      grown.set(this.texts.subarray(0, textUsed));
+      this.texts = grown;
+      this.textView = new DataView(grown.buffer);
+    }
+    this.texts.set(soughtBytes.subarray(soughtStart, soughtEnd), textUsed);
+    this.textUsed = used;
+  }
+
   /** Keeps what the scrape before this one had, in place. */
   private evict(): void {
     let kept = 0;
-    let labelUsed = 0;
+    let labelUsed = this.pinned;
+    let textUsed = 0;
     for (let e = 0; e < this.size; e++) {
       const at = e * WORDS;
       if ((this.entries[at + 10] as number) !== this.generation - 1) continue;
@@ -200,10 +304,17 @@ export class SeriesCache {
       this.entries[kept * WORDS + 8] = labelUsed;
       labelUsed += end - start;
       this.entries[kept * WORDS + 9] = labelUsed;
+      const textStart = this.entries[kept * WORDS + 13] as number;
+      const textEnd = this.entries[kept * WORDS + 14] as number;
+      this.texts.copyWithin(textUsed, textStart, textEnd);
+      this.entries[kept * WORDS + 13] = textUsed;
+      textUsed += textEnd - textStart;
+      this.entries[kept * WORDS + 14] = textUsed;
       kept++;
     }
     this.size = kept;
     this.labelUsed = labelUsed;
+    this.textUsed = textUsed;
     this.rehash(this.table.length);
   }
 }

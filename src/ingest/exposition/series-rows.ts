@@ -2,6 +2,8 @@
  * SeriesRows: puts the series of an exposition into a batch, with the series cache between: what stood in an earlier scrape
  * becomes a row without its labels being read.
  *
+ * With a cache, the batch's labels are those in the cache: nothing is copied (`BatchBuilder.useLabelsOf`, set by `begin`).
+ *
  * A series is known by a key of bytes: its text, or what a binary format says in its place. Samples of one series that follow
  * each other share one row.
  */
@@ -25,8 +27,9 @@ export class SeriesRows {
   }
 
   /** Whenever the builder has been reset: its last row is no more. */
-  forget(): void {
+  begin(builder: BatchBuilder): void {
     this.lastEntry = -1;
+    if (this.cache !== null) builder.useLabelsOf(this.cache);
   }
 
   place(builder: BatchBuilder, bytes: Uint8Array, start: number, end: number): RowState {
@@ -38,14 +41,7 @@ export class SeriesRows {
     if (cache.isDropped(known)) return ROW_DROPPED;
     if (known === this.lastEntry) return ROW_PLACED;
     this.lastEntry = known;
-    const { labelBytes, hashes } = cache;
-    builder.addSeriesHashed(
-      labelBytes,
-      cache.labelStart(known),
-      cache.labelEnd(known),
-      hashes,
-      cache.hashOffset(known),
-    );
+    builder.addSeriesAt(cache.labelStart(known), cache.labelEnd(known), cache.hashes, cache.hashOffset(known));
     return ROW_PLACED;
   }
 
@@ -59,6 +55,7 @@ export class SeriesRows {
     const row = builder.addSeriesSet(labels);
     if (cache === null) return;
     const entry = builder.copyRowTo(cache, row);
+    builder.moveRow(row, cache.labelStart(entry), cache.labelEnd(entry));
     cache.touch(entry);
     this.lastEntry = entry;
   }

@@ -82,6 +82,8 @@ export class ExpositionReader {
   constructor(format: ExpositionFormat, cache: SeriesCache | null) {
     this.parser = new ExpositionParser(format);
     this.rows = new SeriesRows(cache);
+    cache?.keepTextsForMatch();
+    this.parser.known = cache;
   }
 
   /** Reads a whole exposition. The caller has called `begin` on the cache and `reset` on the builder. */
@@ -90,7 +92,7 @@ export class ExpositionReader {
     if (options.createdAsStart && this.parser.format === 'openmetrics') this.starts = StartTimes.collect(bytes);
     const counts = newCounts();
     this.beginFamily('');
-    this.rows.forget();
+    this.rows.begin(builder);
     this.parser.reset(bytes);
     this.readEntries(builder, options, counts, Number.POSITIVE_INFINITY);
     this.finish(builder, options, counts);
@@ -117,8 +119,8 @@ export class ExpositionReader {
   }
 
   /** Before the first part, and whenever the builder has been reset: its last row is no more. */
-  forgetRow(): void {
-    this.rows.forget();
+  begin(builder: BatchBuilder): void {
+    this.rows.begin(builder);
   }
 
   /** After the last part: hands on what was still being put together. */

@@ -7,7 +7,7 @@
  * target knows when they end.
  */
 import type { ScrapeBody, ScrapeOutcome, ScrapeResult, ScrapeSpec } from '../../contracts/scrape-store.ts';
-import type { TenantSeed } from '../../lib/identity-hash.ts';
+import { HASH_WORDS, type TenantSeed } from '../../lib/identity-hash.ts';
 import { errorText } from '../../lib/log.ts';
 import { TimeSlice } from '../../lib/yield.ts';
 import { type Labels, METRIC_NAME, withLabel } from '../../model/labels.ts';
@@ -20,7 +20,7 @@ import { ExpositionReader, newCounts, type ReadCounts, type ReadOptions } from '
 import { type BodyFormat, formatOf } from './negotiate.ts';
 import type { Relabel } from './relabel.ts';
 import { labelFinisher, ScrapeLimitError } from './sample-labels.ts';
-import { BODY_BYTES_MAX, BodyLimitError, unpackBody } from './unpack.ts';
+import { BODY_BYTES_MAX, BodyLimitError, releaseBody, unpackBody } from './unpack.ts';
 
 /** Series of one scrape, whatever the configuration says. */
 const SERIES_MAX = 2_000_000;
@@ -36,6 +36,8 @@ export interface SessionDeps {
   relabel: Relabel;
   /** Monotonic ms. */
   monotonic(): number;
+  /** An empty one, for a moment. */
+  newBuilder(): BatchBuilder;
   /** Lends a builder for one scrape and stores what it holds; rejects where it cannot be stored. */
   withBuilder(fill: (builder: BatchBuilder) => Promise<void>): Promise<void>;
 }
@@ -48,7 +50,7 @@ export class ScrapeSession {
   private readonly cache: SeriesCache;
   private readonly finish: ReadOptions['finishLabels'];
   private readonly histograms: HistogramOptions;
-  private readonly report: ReadonlyMap<string, Labels>;
+  private readonly report: ReportSeries;
   private readonly readers = new Map<BodyFormat, Reader>();
   /** Identities of the last scrape's series that had timestamps of their own. */
   private ownTimes = new Set<string>();
@@ -76,7 +78,7 @@ export class ScrapeSession {
       bucketsMax: settings.nativeHistogramBucketLimit,
       schemaMax: factor > 0 ? schemaOfFactor(factor) : 8,
     };
-    this.report = new Map(REPORT_NAMES.map(name => [name, withLabel(spec.labels, METRIC_NAME, name)]));
+    this.report = new ReportSeries(spec.labels, this.cache, deps.newBuilder());
   }
 
   async scrape(result: ScrapeResult): Promise<ScrapeOutcome> {
@@ -90,6 +92,7 @@ export class ScrapeSession {
       if (result.body !== null) {
         body = await this.unpack(result.body);
         bodyBytes = body.length;
+        if (body !== result.body.bytes) releaseBody(result.body.bytes);
       }
     } catch (thrown) {
       error = errorText(thrown);
@@ -98,6 +101,7 @@ export class ScrapeSession {
     let storeError = '';
     try {
       await this.deps.withBuilder(async builder => {
+        builder.useLabelsOf(this.cache);
         this.cache.begin();
         this.added = 0;
         if (body !== null && result.body !== null) {
@@ -112,6 +116,7 @@ export class ScrapeSession {
         }
         if (error !== '') {
           builder.reset();
+          builder.useLabelsOf(this.cache);
           this.cache.fail(entry => this.addMarker(builder, entry, result.timestampMs));
           this.ownTimes = new Set();
         }
@@ -123,6 +128,8 @@ export class ScrapeSession {
     } catch (thrown) {
       storeError = errorText(thrown);
     }
+    if (body !== null) releaseBody(body);
+    this.cache.forgetSought();
     return { error, scraped: counts.scraped, added: error === '' ? counts.added : 0, storeError, metadata };
   }
 
@@ -130,10 +137,11 @@ export class ScrapeSession {
   async end(timestampMs: number): Promise<void> {
     if (!this.stored) return;
     await this.deps.withBuilder(async builder => {
+      builder.useLabelsOf(this.cache);
       this.cache.begin();
       this.cache.fail(entry => this.addMarker(builder, entry, timestampMs));
-      for (const name of this.reportNames()) {
-        builder.addSeries(this.report.get(name) as Labels);
+      for (let i = 0; i < this.reportCount; i++) {
+        this.report.addTo(builder, i);
         builder.addStale(timestampMs);
       }
     });
@@ -175,7 +183,7 @@ export class ScrapeSession {
     };
     const reader = this.readerFor(format);
     const slice = new TimeSlice();
-    reader.forgetRow();
+    reader.begin(builder);
     let place = { at: 0, line: 1 };
     let over = false;
     while (place.at < body.length) {
@@ -186,7 +194,7 @@ export class ScrapeSession {
         // Counted to the end, so that the report tells by how much, and kept no longer.
         over = true;
         builder.reset();
-        reader.forgetRow();
+        reader.begin(builder);
       }
       if (builder.seriesCount > SERIES_MAX) throw new ScrapeLimitError(`more than ${SERIES_MAX} series in one scrape`);
       if (place.at === before) break;
@@ -216,12 +224,12 @@ export class ScrapeSession {
     const at = cache.hashOffset(entry);
     const keep = this.spec.settings.trackTimestampsStaleness;
     if (!keep && this.ownTimes.size > 0 && this.ownTimes.has(identity(cache.hashes, at))) return;
-    builder.addSeriesHashed(cache.labelBytes, cache.labelStart(entry), cache.labelEnd(entry), cache.hashes, at);
+    builder.addSeriesAt(cache.labelStart(entry), cache.labelEnd(entry), cache.hashes, at);
     builder.addStale(timestampMs);
   }
 
-  private reportNames(): readonly string[] {
-    return this.spec.settings.extraScrapeMetrics ? REPORT_NAMES : REPORT_NAMES.slice(0, 5);
+  private get reportCount(): number {
+    return this.spec.settings.extraScrapeMetrics ? REPORT_NAMES.length : REPORT_USUAL;
   }
 
   private addReport(
@@ -242,9 +250,8 @@ export class ScrapeSession {
       this.spec.settings.sampleLimit,
       bodyBytes,
     ];
-    const names = this.reportNames();
-    for (let i = 0; i < names.length; i++) {
-      builder.addSeries(this.report.get(names[i] as string) as Labels);
+    for (let i = 0; i < this.reportCount; i++) {
+      this.report.addTo(builder, i);
       builder.addSample(timestampMs, values[i] as number);
     }
   }
@@ -260,6 +267,32 @@ const REPORT_NAMES = [
   'scrape_sample_limit',
   'scrape_body_size_bytes',
 ] as const;
+
+/** Those that every target has. */
+const REPORT_USUAL = 5;
+
+/** The labels and hashes of a target's report series, made once. */
+class ReportSeries {
+  private readonly hashes = new Uint32Array(REPORT_NAMES.length * HASH_WORDS);
+  private readonly starts: number[] = [];
+  private readonly ends: number[] = [];
+
+  constructor(targetLabels: Labels, cache: SeriesCache, builder: BatchBuilder) {
+    for (const name of REPORT_NAMES) builder.addSeries(withLabel(targetLabels, METRIC_NAME, name));
+    const batch = builder.finish();
+    for (let i = 0; i < REPORT_NAMES.length; i++) {
+      const start = batch.labelStart[i] as number;
+      const end = batch.labelEnd[i] as number;
+      this.starts.push(cache.pin(batch.labelBytes, start, end));
+      this.ends.push((this.starts[i] as number) + end - start);
+    }
+    this.hashes.set(batch.hashes.subarray(0, this.hashes.length));
+  }
+
+  addTo(builder: BatchBuilder, i: number): void {
+    builder.addSeriesAt(this.starts[i] as number, this.ends[i] as number, this.hashes, i * HASH_WORDS);
+  }
+}
 
 function identity(hashes: Uint32Array, at: number): string {
   return `${hashes[at]} ${hashes[at + 1]} ${hashes[at + 2]} ${hashes[at + 3]}`;

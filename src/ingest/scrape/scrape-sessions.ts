@@ -28,9 +28,11 @@ export class ScrapeSessions implements ScrapeStore {
   private readonly sessions = new Map<number, ScrapeSession>();
   private readonly relabels = new Map<string, Relabel>();
   private readonly builders: BatchBuilder[] = [];
+  private readonly spare: BatchBuilder;
 
   constructor(deps: ScrapeSessionsDeps) {
     this.deps = deps;
+    this.spare = new BatchBuilder(deps.hasher, deps.hasher.tenantSeed(''));
   }
 
   open(id: number, spec: ScrapeSpec): void {
@@ -38,6 +40,10 @@ export class ScrapeSessions implements ScrapeStore {
       seed: this.deps.hasher.tenantSeed(spec.tenant),
       relabel: this.relabelOf(spec),
       monotonic: () => this.deps.monotonic(),
+      newBuilder: () => {
+        this.spare.reset(this.deps.hasher.tenantSeed(spec.tenant));
+        return this.spare;
+      },
       withBuilder: fill => this.withBuilder(spec.tenant, fill),
     });
     this.sessions.set(id, session);

@@ -10,6 +10,7 @@ import { gunzip, gunzipSync, zstdDecompress, zstdDecompressSync } from 'node:zli
 export const BODY_BYTES_MAX = 128 << 20;
 /** Some 10 ms of work. */
 const AT_ONCE_BYTES = 4 << 20;
+const PIECE_BYTES = 64 << 10;
 
 const unzipLater = promisify(gunzip) as (bytes: Uint8Array, options: object) => Promise<Buffer>;
 const unzstdLater = promisify(zstdDecompress) as (bytes: Uint8Array, options: object) => Promise<Buffer>;
@@ -35,7 +36,7 @@ export async function unpackBody(bytes: Uint8Array, encoding: string, limit: num
   }
   const isZstd = name === 'zstd';
   try {
-    const options = { maxOutputLength: Math.min(limit, AT_ONCE_BYTES) };
+    const options = { maxOutputLength: Math.min(limit, AT_ONCE_BYTES), chunkSize: likelySize(bytes, isZstd) };
     return isZstd ? zstdDecompressSync(bytes, options) : gunzipSync(bytes, options);
   } catch (error) {
     if (!isTooLarge(error)) throw new Error(`the body is not ${name}: ${(error as Error).message}`);
@@ -49,6 +50,25 @@ export async function unpackBody(bytes: Uint8Array, encoding: string, limit: num
     if (isTooLarge(error)) throw new BodyLimitError(limit);
     throw new Error(`the body is not ${name}: ${(error as Error).message}`);
   }
+}
+
+/**
+ * Gives a body's memory back now: left to the collector, a steady stream of bodies keeps it at work without end (a fifth of a core at
+ * 70 bodies a second), for it counts their bytes and not how few objects there are. The bytes must not be used afterwards.
+ */
+export function releaseBody(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  // Others may lie in a pool that is shared.
+  const own = bytes.byteLength === buffer.byteLength || buffer.byteLength > Buffer.poolSize;
+  if (own && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
+/** One piece for the whole, where gzip's last word about its size is true: pieces would be joined, at the cost of a copy. */
+function likelySize(bytes: Uint8Array, isZstd: boolean): number {
+  if (isZstd || bytes.length < 18) return PIECE_BYTES;
+  const at = bytes.byteOffset + bytes.length - 4;
+  const told = new DataView(bytes.buffer, at, 4).getUint32(0, true) + 1;
+  return told > PIECE_BYTES && told <= AT_ONCE_BYTES ? told : PIECE_BYTES;
 }
 
 function isTooLarge(error: unknown): boolean {
