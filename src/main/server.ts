@@ -15,6 +15,7 @@ import { registerPrometheusRoutes } from '../api/prometheus/routes.ts';
 import { registerPushRoutes } from '../api/push/routes.ts';
 import { CARDINALITY_OPENAPI } from '../api/sightline/cardinality-openapi.ts';
 import { registerCardinalityRoutes } from '../api/sightline/cardinality-routes.ts';
+import { DISCOVERY_OPENAPI, registerDiscoveryRoutes } from '../api/sightline/discovery-routes.ts';
 import { QUERIES_OPENAPI, registerOpenApiRoute } from '../api/sightline/openapi.ts';
 import { registerSightlineQueryRoutes } from '../api/sightline/query-routes.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
@@ -277,6 +278,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
           query: engine.query,
           mayAdminister: request => principalOf(request).rights.has('admin') && principalOf(request).tenants === '*',
         }),
+      app => registerDiscoveryRoutes(app, { targets: scraper }),
       app =>
         registerCardinalityRoutes(app, {
           explorer: engine.cardinality,
@@ -286,6 +288,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
       app =>
         registerOpenApiRoute(app, VERSION, [
           QUERIES_OPENAPI,
+          DISCOVERY_OPENAPI,
           CARDINALITY_OPENAPI,
           CONFIG_OPENAPI,
           AUTH_OPENAPI,

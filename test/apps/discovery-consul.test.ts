@@ -1,16 +1,23 @@
-/** Consul discovery against the real program, in its development mode: registration, health, maintenance, tags, restart. */
+/**
+ * Consul discovery against the real program, in its development mode: registration, health, maintenance, tags, restart; and DNS discovery
+ * against its DNS.
+ */
 import assert from 'node:assert/strict';
+import { Resolver } from 'node:dns/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { ConsulSection } from '../../src/ingest/discovery/sections.ts';
+import { DnsDiscoverer } from '../../src/ingest/discovery/dns.ts';
+import type { ConsulSection, DnsSection } from '../../src/ingest/discovery/sections.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type DiscoveryRig, discoveryRig } from '../support/discovery-rig.ts';
 import { findProgram, freePort, needs, startProgram, until } from '../support/programs.ts';
 
 interface Consul {
   server: string;
+  /** Its DNS, HOST:PORT. */
+  dns: string;
   put(path: string, body?: object): Promise<void>;
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -19,11 +26,12 @@ interface Consul {
 async function startConsul(t: TestContext): Promise<Consul> {
   const dir = mkdtempSync(join(tmpdir(), 'sightline-consul-'));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
-  const ports = await Promise.all(Array.from({ length: 4 }, freePort));
+  const ports = await Promise.all(Array.from({ length: 5 }, freePort));
   const server = `127.0.0.1:${ports[0]}`;
   let child: ReturnType<typeof startProgram> | null = null;
   const consul: Consul = {
     server,
+    dns: `127.0.0.1:${ports[4]}`,
     async put(path, body) {
       const response = await fetch(`http://${server}${path}`, {
         method: 'PUT',
@@ -45,7 +53,7 @@ async function startConsul(t: TestContext): Promise<Consul> {
         '-node-meta=rack:7',
         '-grpc-port=-1',
         '-grpc-tls-port=-1',
-        '-dns-port=-1',
+        `-dns-port=${ports[4]}`,
         `-http-port=${ports[0]}`,
         `-server-port=${ports[1]}`,
         `-serf-lan-port=${ports[2]}`,
@@ -142,6 +150,29 @@ test('services of a real Consul: labels, changes, filters, a restart', { skip: n
     await rig.until(() => rig.addresses().join() === addresses.join());
     assert.equal(rig.provider.status.lastError, '');
   }
+
+  // Its DNS: real records over a real resolver.
+  const byDns = (type: 'SRV' | 'A', name: string): DiscoveryRig => {
+    const section: DnsSection = { mechanism: 'dns', names: [name], type, port: 9100, refreshIntervalMs: 1000 };
+    const open = (): Resolver => {
+      const resolver = new Resolver({ timeout: 5000, tries: 2 });
+      resolver.setServers([consul.dns]);
+      return resolver;
+    };
+    const discoverer = new DnsDiscoverer(section, open, () => ({ search: ['service.consul'], ndots: 1 }));
+    return discoveryRig(t, section, { discoverer, clock: systemClock });
+  };
+  const srv = byDns('SRV', 'web.service.consul');
+  await srv.until(() => srv.provider.hasSynced);
+  const [record] = srv.found()['web.service.consul'] ?? [];
+  assert.match(record?.__address__ ?? '', /^[0-9a-f]+\.addr\.dc1\.consul:8080$/);
+  assert.equal(record?.__meta_dns_srv_record_target, `${record?.__address__?.replace(':8080', '')}.`);
+  const a = byDns('A', 'web');
+  await a.until(() => a.provider.hasSynced);
+  assert.deepEqual(a.addresses(), ['10.0.0.9:9100']);
+  const none = byDns('A', 'none.service.consul');
+  await none.until(() => none.provider.hasSynced);
+  assert.deepEqual([none.addresses(), none.provider.status.lastError], [[], '']);
 
   await consul.put('/v1/agent/service/register', { ...WEB, ID: 'web-2', Port: 8081, Tags: ['green'] });
   await all.until(() => all.addresses().includes('10.0.0.9:8081'), 'a second instance');
