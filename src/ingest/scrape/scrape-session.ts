@@ -92,7 +92,7 @@ export class ScrapeSession {
       if (result.body !== null) {
         body = await this.unpack(result.body);
         bodyBytes = body.length;
-        if (body !== result.body.bytes) releaseBody(result.body.bytes);
+        if (body !== result.body.bytes) releaseBody(result.body.bytes, false);
       }
     } catch (thrown) {
       error = errorText(thrown);
@@ -128,7 +128,7 @@ export class ScrapeSession {
     } catch (thrown) {
       storeError = errorText(thrown);
     }
-    if (body !== null) releaseBody(body);
+    if (body !== null) releaseBody(body, body !== result.body?.bytes);
     this.cache.forgetSought();
     return { error, scraped: counts.scraped, added: error === '' ? counts.added : 0, storeError, metadata };
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { ManualClock, settle } from '../../../test/support/manual-clock.ts';
 import { RecordingSink } from '../../../test/support/recording-sink.ts';
 import { IdentityHasher } from '../../lib/identity-hash.ts';
@@ -107,6 +108,7 @@ function rig(t: TestContext, text: string, ...jobs: ScrapeJob[]): Rig {
   const round = async (): Promise<string[]> => {
     sink.clear();
     await clock.advance(10_000);
+    await settle(20);
     return sink.lines().filter(line => !line.startsWith('scrape_duration'));
   };
   return { clock, sink, target, manager, metrics, round };
@@ -363,6 +365,22 @@ test('a large body is read in slices and whole', async t => {
   await round();
   for (let i = 0; i < 50 && sink.samples.length === 0; i++) await settle();
   assert.equal(sink.samples.filter(s => s.labels.includes('a')).length, 20_000);
+});
+
+test('packed bodies are unpacked, within the limit; small ones leave the pool of buffers alone', async t => {
+  const { round, target, manager } = rig(t, '', job({ bodySizeLimit: 1000, extraScrapeMetrics: true }));
+  const bystander = Buffer.from('someone else');
+  for (const pack of [gzipSync, zstdCompressSync]) {
+    const encoding = pack === gzipSync ? 'gzip' : 'zstd';
+    target.answer = () => answerWith(pack('a 1\n'), TEXT, encoding);
+    const lines = await round();
+    assert.equal(lines[0], `a{${SELF}} 1`);
+    assert.ok(lines.includes(`scrape_body_size_bytes{${SELF}} 4`));
+    target.answer = () => answerWith(pack('a 1\n'.repeat(1000)), TEXT, encoding);
+    assert.ok((await round()).includes(`scrape_body_size_bytes{${SELF}} -1`));
+    assert.match(manager.active('default')[0]?.lastError ?? '', /body size limit exceeded: more than 1000 bytes/);
+  }
+  assert.equal(bystander.toString(), 'someone else');
 });
 
 test('what is asked for follows the job', () => {

@@ -56,11 +56,10 @@ export async function unpackBody(bytes: Uint8Array, encoding: string, limit: num
  * Gives a body's memory back now: left to the collector, a steady stream of bodies keeps it at work without end (a fifth of a core at
  * 70 bodies a second), for it counts their bytes and not how few objects there are. The bytes must not be used afterwards.
  */
-export function releaseBody(bytes: Uint8Array): void {
+export function releaseBody(bytes: Uint8Array, unpacked: boolean): void {
   const { buffer } = bytes;
-  // Others may lie in a pool that is shared.
-  const own = bytes.byteLength === buffer.byteLength || buffer.byteLength > Buffer.poolSize;
-  if (own && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  // What was unpacked is never in Node's shared pool, for pieces are larger than half of it; others may be.
+  if ((unpacked || bytes.byteLength === buffer.byteLength) && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 /** One piece for the whole, where gzip's last word about its size is true: pieces would be joined, at the cost of a copy. */
