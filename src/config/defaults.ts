@@ -16,6 +16,8 @@ export const DEFAULTS = Object.freeze({
     shutdown_grace: '20s',
     // Names under which browsers may change things, beside localhost, addresses and the external URL's.
     allowed_hosts: Object.freeze([] as string[]),
+    // Nobody else's word on where a request comes from is taken.
+    trusted_proxies: Object.freeze([] as string[]),
   }),
   auth: Object.freeze({
     // Off while nobody has a token, a user or a certificate: then only this machine may reach the ports. true: on in any case, for

@@ -193,6 +193,10 @@ export const configSchema = z.strictObject({
         .array(z.string().regex(/^[a-z0-9.-]{1,253}$/i, 'is no host name (without port)'))
         .max(100)
         .default([...DEFAULTS.http.allowed_hosts]),
+      trusted_proxies: z
+        .array(z.string().regex(/^(?:loopback|[0-9a-fA-F.:]+(?:\/\d{1,3})?)$/, 'is no address or network'))
+        .max(100)
+        .default([...DEFAULTS.http.trusted_proxies]),
       tls: tls().optional(),
     })
     .prefault({}),

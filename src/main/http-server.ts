@@ -21,6 +21,8 @@ export interface HttpServerOptions {
   maxBodyBytes: number;
   log: Logger;
   raw: readonly RawHandler[];
+  /** Whose X-Forwarded-For is believed. */
+  trustedProxies?: readonly string[];
   /** null = plain HTTP. */
   tls: TlsSettings | null;
   /** Before any route: sign-in. */
@@ -59,6 +61,10 @@ export class HttpServer {
     let server: Server | null = null;
     const app = fastify({
       bodyLimit: options.maxBodyBytes,
+      trustProxy:
+        options.trustedProxies === undefined || options.trustedProxies.length === 0
+          ? false
+          : [...options.trustedProxies],
       logger: false,
       forceCloseConnections: 'idle',
       serverFactory: handler => {

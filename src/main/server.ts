@@ -267,6 +267,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     log: log.child({ part: 'http' }),
     raw: [],
     tls: tls?.settings ?? null,
+    trustedProxies: config.http.trusted_proxies,
     guard: auth.guard(),
     routes: [
       baseRoutes({ notReady: () => notReady, metrics, reloader }),

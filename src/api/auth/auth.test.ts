@@ -6,7 +6,7 @@ import { AuthError, type Principal } from '../../contracts/auth.ts';
 import { rightFor } from './access-rules.ts';
 import { EMPTY_KEYRING, type Holder, type Keyring, KeyringAuthenticator } from './authenticator.ts';
 import { crossSiteProblem } from './browser-check.ts';
-import { FailedSignIns } from './failures.ts';
+import { FailedSignIns, networkOf } from './failures.ts';
 import { hashPassword, hashToken, newToken, passwordHashProblem, verifyPassword } from './passwords.ts';
 
 test('a password is known by its hash, and by nothing else', async () => {
@@ -78,9 +78,9 @@ test('a page of another site changes nothing; programs are not concerned', () =>
   assert.match(problem('evil.example:7070', 'http://evil.example:7070', 'same-origin'), /allowed_hosts/);
 });
 
-test('wrong tries: ten at once, then one in six seconds, by address', () => {
+test('wrong tries: ten at once, then one in six seconds, by key', () => {
   let now = 0;
-  const failures = new FailedSignIns(() => now);
+  const failures = new FailedSignIns(() => now, 10, 6000);
   for (let i = 0; i < 10; i++) {
     assert.equal(failures.waitS('10.0.0.1'), 0);
     failures.failed('10.0.0.1');
@@ -89,9 +89,9 @@ test('wrong tries: ten at once, then one in six seconds, by address', () => {
   assert.equal(failures.waitS('10.0.0.2'), 0);
   now += 6000;
   assert.equal(failures.waitS('10.0.0.1'), 0);
-  for (let i = 0; i < 11; i++) failures.failed(`2001:db8:0:1::${i}`);
-  assert.ok(failures.waitS('2001:db8:0:1:ffff::9') > 0, 'one network');
-  assert.equal(failures.waitS('2001:db8:0:2::1'), 0);
+  assert.equal(networkOf('2001:db8:0:1::5'), networkOf('2001:db8:0:1:ffff::9'));
+  assert.notEqual(networkOf('2001:db8:0:1::5'), networkOf('2001:db8:0:2::5'));
+  assert.equal(networkOf('10.0.0.1'), '10.0.0.1');
 });
 
 const holder = (name: string, extra: Partial<Holder> = {}): Holder => ({
@@ -149,20 +149,34 @@ test('tokens and passwords, as bearer and basic', async () => {
   }
 });
 
-test('after ten wrong tries an address waits, but what was found right goes on working', async () => {
+test('after ten wrong passwords a user waits at that address; tokens and other users do not', async () => {
   const token = newToken();
-  const { clock, failed, ask } = await harness({ tokens: new Map([[hashToken(token), holder('agent')]]) });
-  await ask(`Bearer ${token}`);
-  for (let i = 0; i < 10; i++) await assert.rejects(ask(`Bearer wrong${i}`), { status: 401 });
-  const refused = await ask('Bearer wrong').catch((error: AuthError) => error);
+  const { clock, failed, ask } = await harness({
+    tokens: new Map([[hashToken(token), holder('agent')]]),
+    users: new Map([
+      ['alice', { holder: holder('alice'), passwordHash: await hashPassword('long enough') }],
+      ['bob', { holder: holder('bob'), passwordHash: await hashPassword('long enough') }],
+    ]),
+  });
+  for (let i = 0; i < 10; i++) await assert.rejects(ask(basic('alice', `wrong${i}`)), { status: 401 });
+  const refused = await ask(basic('alice', 'long enough')).catch((error: AuthError) => error);
   assert.ok(refused instanceof AuthError);
   assert.equal(refused.status, 429);
   assert.equal(refused.retryAfterS, 6);
   assert.equal(failed.length, 10);
   assert.equal((await ask(`Bearer ${token}`)).name, 'agent');
-  assert.equal((await ask(`Bearer ${token}`, '10.0.0.2')).name, 'agent');
-  await clock.advance(6000);
-  await assert.rejects(ask('Bearer wrong'), { status: 401 });
+  assert.equal((await ask(basic('bob', 'long enough'))).name, 'bob');
+  assert.equal((await ask(basic('alice', 'long enough'), '10.0.0.2')).name, 'alice');
+  await clock.advance(10_001);
+  assert.equal((await ask(basic('alice', 'long enough'))).name, 'alice');
+});
+
+test('a hundred wrong tokens from one network, and only right ones get through', async () => {
+  const token = newToken();
+  const { ask } = await harness({ tokens: new Map([[hashToken(token), holder('agent')]]) });
+  for (let i = 0; i < 100; i++) await assert.rejects(ask(`Bearer wrong${i}`), { status: 401 });
+  await assert.rejects(ask('Bearer wrong'), { status: 429 });
+  assert.equal((await ask(`Bearer ${token}`)).name, 'agent');
 });
 
 test('a revoked token ends at once where it is told, within ten seconds where it is not', async () => {

@@ -15,7 +15,7 @@ import {
   type Principal,
 } from '../../contracts/auth.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { FailedSignIns } from './failures.ts';
+import { FailedSignIns, networkOf } from './failures.ts';
 import { hashToken, verifyPassword } from './passwords.ts';
 
 export type Holder = Omit<Principal, 'via'>;
@@ -55,7 +55,9 @@ export class KeyringAuthenticator implements Authenticator {
   private keyring: Keyring;
   private readonly tokens: TokenLookup;
   private readonly clock: Clock;
-  private readonly failures: FailedSignIns;
+  /** Passwords are guessed for a user; from one place for many users too. */
+  private readonly byUser: FailedSignIns;
+  private readonly byAddress: FailedSignIns;
   private readonly onFailure: (address: string, why: string) => void;
   private readonly secret = randomBytes(32);
   private readonly remembered = new Map<string, { principal: Principal; until: number }>();
@@ -70,7 +72,9 @@ export class KeyringAuthenticator implements Authenticator {
     this.tokens = options.tokens;
     this.clock = options.clock;
     this.onFailure = options.onFailure;
-    this.failures = new FailedSignIns(() => options.clock.monotonic());
+    const now = (): number => options.clock.monotonic();
+    this.byUser = new FailedSignIns(now, 10, 6000);
+    this.byAddress = new FailedSignIns(now, 100, 1000);
   }
 
   get required(): boolean {
@@ -100,11 +104,10 @@ export class KeyringAuthenticator implements Authenticator {
     const key = createHmac('sha256', this.secret).update(authorization).digest('base64');
     const known = this.remembered.get(key);
     if (known !== undefined && known.until > this.clock.monotonic()) return known.principal;
-    const waitS = this.failures.waitS(address);
-    if (waitS > 0) throw new AuthError(429, 'too many wrong sign-ins from this address: wait, then try again', waitS);
-    const principal = await this.check(authorization);
+    const network = networkOf(address);
+    const principal = await this.check(authorization, network);
     if (principal === null) {
-      this.failures.failed(address);
+      this.byAddress.failed(network);
       this.onFailure(address, 'wrong credentials');
       throw new AuthError(401, 'wrong token, or wrong user or password');
     }
@@ -112,19 +115,20 @@ export class KeyringAuthenticator implements Authenticator {
     return principal;
   }
 
-  private async check(authorization: string): Promise<Principal | null> {
+  /** null where nobody has these. A right token gets through whatever else came from its network. */
+  private async check(authorization: string, network: string): Promise<Principal | null> {
     if (authorization.length > HEADER_MAX) return null;
     const space = authorization.indexOf(' ');
     const scheme = authorization.slice(0, space).toLowerCase();
     const rest = authorization.slice(space + 1).trim();
-    if (scheme === 'bearer' || scheme === 'token') return this.byToken(rest);
+    if (scheme === 'bearer' || scheme === 'token') return (await this.byToken(rest)) ?? this.wrong(network, '');
     if (scheme !== 'basic') return null;
     const text = Buffer.from(rest, 'base64').toString('utf8');
     const colon = text.indexOf(':');
     if (colon < 0) return null;
     const password = text.slice(colon + 1);
     // Clients that know only user and password send a token as the password.
-    return (await this.byToken(password)) ?? this.byPassword(text.slice(0, colon), password);
+    return (await this.byToken(password)) ?? this.byPassword(text.slice(0, colon), password, network);
   }
 
   private async byToken(token: string): Promise<Principal | null> {
@@ -134,10 +138,21 @@ export class KeyringAuthenticator implements Authenticator {
     return holder === null ? null : { ...holder, via: 'token' };
   }
 
-  private async byPassword(name: string, password: string): Promise<Principal | null> {
+  private async byPassword(name: string, password: string, network: string): Promise<Principal | null> {
+    const key = `${network}\n${name.slice(0, 100)}`;
+    this.wrong(network, key);
     const user = this.keyring.users.get(name);
     const right = await verifyPassword(password, user?.passwordHash ?? NOBODY);
-    return user === undefined || !right ? null : { ...user.holder, via: 'password' };
+    if (user !== undefined && right) return { ...user.holder, via: 'password' };
+    this.byUser.failed(key);
+    return null;
+  }
+
+  /** Throws where too many wrong ones came before. */
+  private wrong(network: string, userKey: string): null {
+    const waitS = Math.max(this.byAddress.waitS(network), userKey === '' ? 0 : this.byUser.waitS(userKey));
+    if (waitS > 0) throw new AuthError(429, 'too many wrong sign-ins: wait, then try again', waitS);
+    return null;
   }
 
   private byCertificate({ commonName, fingerprint }: CertificateFacts): Principal | null {

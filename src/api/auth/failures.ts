@@ -1,13 +1,9 @@
 /**
- * FailedSignIns: how often an address has given wrong credentials lately. After BURST wrong ones it must wait, which makes guessing
- * hopeless and keeps slow password hashes from being a lever.
+ * FailedSignIns: how often wrong credentials came lately, by address or by whatever else the caller counts under. After `burst` wrong
+ * ones the next must wait, which makes guessing hopeless and keeps slow password hashes from being a lever.
  *
- * A token bucket per address, IPv6 by its /64. Bounded: with more addresses than KNOWN_MAX, the ones that failed longest ago
- * are forgotten.
+ * A token bucket per key. Bounded: with more keys than KNOWN_MAX, the ones that failed longest ago are forgotten.
  */
-const BURST = 10;
-/** One more try per this time, ms. */
-const REFILL_MS = 6000;
 const KNOWN_MAX = 10_000;
 
 interface Bucket {
@@ -17,25 +13,32 @@ interface Bucket {
 
 export class FailedSignIns {
   private readonly now: () => number;
+  private readonly burst: number;
+  private readonly refillMs: number;
   /** In the order of their last failure. */
   private readonly buckets = new Map<string, Bucket>();
 
-  /** @param now monotonic, ms */
-  constructor(now: () => number) {
+  /**
+   * @param now monotonic, ms
+   * @param burst wrong tries at once
+   * @param refillMs one more try per this time
+   */
+  constructor(now: () => number, burst: number, refillMs: number) {
     this.now = now;
+    this.burst = burst;
+    this.refillMs = refillMs;
   }
 
   /** Seconds to wait; 0 = may try. */
-  waitS(address: string): number {
-    const bucket = this.buckets.get(networkOf(address));
+  waitS(key: string): number {
+    const bucket = this.buckets.get(key);
     if (bucket === undefined) return 0;
     this.refill(bucket);
-    return bucket.left >= 1 ? 0 : Math.ceil(((1 - bucket.left) * REFILL_MS) / 1000);
+    return bucket.left >= 1 ? 0 : Math.ceil(((1 - bucket.left) * this.refillMs) / 1000);
   }
 
-  failed(address: string): void {
-    const key = networkOf(address);
-    const bucket = this.buckets.get(key) ?? { left: BURST, atMs: this.now() };
+  failed(key: string): void {
+    const bucket = this.buckets.get(key) ?? { left: this.burst, atMs: this.now() };
     this.refill(bucket);
     bucket.left = Math.max(0, bucket.left - 1);
     this.buckets.delete(key);
@@ -49,13 +52,13 @@ export class FailedSignIns {
 
   private refill(bucket: Bucket): void {
     const now = this.now();
-    bucket.left = Math.min(BURST, bucket.left + (now - bucket.atMs) / REFILL_MS);
+    bucket.left = Math.min(this.burst, bucket.left + (now - bucket.atMs) / this.refillMs);
     bucket.atMs = now;
   }
 }
 
 /** One customer's network: an IPv4 address, or the first 64 bits of an IPv6 one. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   if (!address.includes(':') || address.startsWith('::ffff:')) return address;
   const [head = '', tail] = address.split('%')[0]?.split('::') ?? [];
   const left = head === '' ? [] : head.split(':');
