@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EXPLODING, explode } from '../support/explosion.ts';
 import { remoteWrite, type WriteSeries } from '../support/remote-write.ts';
 import { Sightline } from '../support/sightline.ts';
 
@@ -131,4 +132,44 @@ test('a scraped target that explodes keeps up = 1, and its other series', async 
   assert.ok(total <= 300 + 10, `${total} series`);
   const refused = { tenant: 'default', reason: 'too_many_series' };
   assert.ok((await metric(server, 'sightline_ingest_refused_items_total', refused)) > 0);
+});
+
+test('an explosion, small: the limit holds, the other tenant reads what it writes', async t => {
+  const limit = 5000;
+  const config = `${QUIET}limits: {tenants: {${EXPLODING}: {active_series: ${limit}}}}\n`;
+  const server = await Sightline.start(t, { config, args: ['--shards', '2'] });
+  const plan = { series: 25_000, limit, perRequest: 1000, connections: 3, seed: 7 };
+  const report = await explode(server, plan);
+  assert.equal(report.refused, plan.series - limit);
+  const owner = { signal: 'metrics', tenant: EXPLODING };
+  assert.equal(await metric(server, 'sightline_ingest_received_items_total', owner), plan.series);
+  assert.equal(await metric(server, 'sightline_ingest_stored_items_total', owner), limit);
+  assert.equal(await metric(server, 'sightline_ingest_refused_items_total', owner), plan.series - limit);
+});
+
+test('short of memory: pushes are put off with Retry-After, queries are answered, and it ends with a reload', async t => {
+  const server = await Sightline.start(t, { config: QUIET });
+  const write = () => remoteWrite(server.url, [series({ __name__: 'm' })]);
+  assert.equal((await write()).status, 204);
+  const reload = async (limits: string): Promise<void> => {
+    writeFileSync(join(server.dir, 'sightline.yaml'), `${QUIET}${limits}`);
+    assert.equal((await fetch(`${server.url}/-/reload`, { method: 'POST' })).status, 200);
+  };
+  const until = async (status: number): Promise<Awaited<ReturnType<typeof write>>> => {
+    for (let tries = 0; ; tries++) {
+      const answer = await write();
+      if (answer.status === status || tries > 400) return answer;
+      await sleep(25);
+    }
+  };
+  await reload('limits: {memory: 1MiB}\n');
+  const refused = await until(429);
+  assert.equal(refused.status, 429);
+  assert.match(refused.body, /memory is short, and tenant "default" uses its fair share/);
+  assert.ok(Number(refused.headers.get('retry-after')) > 0);
+  assert.equal(await count(server, 'm'), 1);
+  assert.equal(await metric(server, 'sightline_memory_pressure'), 3);
+  assert.ok((await metric(server, 'sightline_ingest_deferred_items_total', { reason: 'memory_pressure' })) > 0);
+  await reload('');
+  assert.equal((await until(204)).status, 204);
 });

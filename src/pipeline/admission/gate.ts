@@ -9,7 +9,7 @@ import type { SeriesGate, SeriesRefusal } from '../../contracts/series-gate.ts';
 import { SELF_TENANT, type TenantId } from '../../model/tenant.ts';
 import type { AdmissionBoard } from './board.ts';
 import { LabelRules } from './label-rules.ts';
-import type { LimitsTable } from './limits.ts';
+import type { LimitsTable, TenantLimits } from './limits.ts';
 
 /** Series of a scrape's own report may exceed the tenant's limit by this share of it, and by this many at least. */
 const REPORT_SHARE = 0.05;
@@ -22,6 +22,7 @@ const encoder = new TextEncoder();
 
 interface TenantGate {
   rules: LabelRules;
+  limits: TenantLimits;
   row: number;
 }
 
@@ -36,6 +37,10 @@ export class AdmissionGate implements SeriesGate {
   private tenant: TenantId = '';
   private gate: TenantGate;
   private metricRow = -1;
+  /** Whose row `metricRow` is. */
+  private lastRow = -2;
+  private lastLength = -1;
+  private readonly lastMetric = new Uint8Array(256);
   private bytes: Uint8Array = new Uint8Array(0);
   private refusal: SeriesRefusal | null = null;
 
@@ -57,7 +62,7 @@ export class AdmissionGate implements SeriesGate {
     this.bytes = bytes;
     this.refusal = gate.rules.check(bytes, start, end);
     if (this.refusal !== null) return this.refusal;
-    this.metricRow = this.board.metricRow(gate.row, bytes, gate.rules.metricStart, gate.rules.metricEnd);
+    this.findMetric(gate, bytes);
     this.refusal = this.count(tenant, gate);
     return this.refusal;
   }
@@ -82,7 +87,7 @@ export class AdmissionGate implements SeriesGate {
   explain(): string {
     const { rules } = this.gate;
     const metric = rules.metric(this.bytes);
-    const limits = this.limits.of(this.tenant);
+    const { limits } = this.gate;
     const tenant = JSON.stringify(this.tenant);
     switch (this.refusal) {
       case null:
@@ -108,9 +113,24 @@ export class AdmissionGate implements SeriesGate {
     }
   }
 
+  /** The metric's row; neighbouring new series are mostly of the same one. */
+  private findMetric({ rules, row }: TenantGate, bytes: Uint8Array): void {
+    const { metricStart, metricEnd } = rules;
+    const length = metricEnd - metricStart;
+    if (row === this.lastRow && length === this.lastLength) {
+      let i = 0;
+      while (i < length && this.lastMetric[i] === bytes[metricStart + i]) i++;
+      if (i === length) return;
+    }
+    this.metricRow = this.board.metricRow(row, bytes, metricStart, metricEnd);
+    this.lastRow = row;
+    this.lastLength = length <= this.lastMetric.length ? length : -1;
+    if (this.lastLength >= 0) for (let i = 0; i < length; i++) this.lastMetric[i] = bytes[metricStart + i] as number;
+  }
+
   /** Counts the series, or says why not. */
   private count(tenant: TenantId, gate: TenantGate): SeriesRefusal | null {
-    const { activeSeries, seriesPerMetric } = this.limits.of(tenant);
+    const { activeSeries, seriesPerMetric } = gate.limits;
     const { board } = this;
     const pressure = board.pressure;
     if (pressure > 0 && (pressure === 3 || board.isAboveShare(gate.row)) && tenant !== SELF_TENANT)
@@ -149,7 +169,8 @@ export class AdmissionGate implements SeriesGate {
     let gate = this.tenants.get(tenant);
     if (gate === undefined) {
       const row = tenant === '' ? -1 : this.board.row(tenant);
-      gate = { rules: new LabelRules(this.limits.of(tenant)), row };
+      const limits = this.limits.of(tenant);
+      gate = { rules: new LabelRules(limits), limits, row };
       if (this.tenants.size >= TENANTS_KNOWN_MAX) this.tenants.clear();
       this.tenants.set(tenant, gate);
     }

@@ -18,8 +18,8 @@ const NAME_BYTES = encoder.encode(METRIC_NAME);
 
 export class LabelRules {
   private readonly limits: TenantLimits;
-  /** Blocked names by their length in bytes. */
-  private readonly blocked = new Map<number, Uint8Array[]>();
+  /** Blocked names, at the index of their length in bytes. */
+  private readonly blocked: (Uint8Array[] | null)[] = [];
   /** Of the series checked last: the bytes of its metric's name; equal where it has none. */
   metricStart = 0;
   metricEnd = 0;
@@ -33,9 +33,10 @@ export class LabelRules {
     this.limits = limits;
     for (const name of limits.blockedLabels) {
       const bytes = encoder.encode(name);
-      const same = this.blocked.get(bytes.length);
-      if (same === undefined) this.blocked.set(bytes.length, [bytes]);
-      else same.push(bytes);
+      while (this.blocked.length <= bytes.length) this.blocked.push(null);
+      const same = this.blocked[bytes.length] ?? [];
+      same.push(bytes);
+      this.blocked[bytes.length] = same;
     }
   }
 
@@ -43,21 +44,33 @@ export class LabelRules {
   check(bytes: Uint8Array, start: number, end: number): LabelProblem | null {
     const { labelsPerSeries, labelNameBytes, labelValueBytes } = this.limits;
     let problem: LabelProblem | null = null;
+    let count = 0;
     this.metricStart = 0;
     this.metricEnd = 0;
-    this.count = 0;
     for (let p = start; p < end; ) {
-      const inner = varint(bytes, p + 1, end);
-      const body = p + 1 + sizeOf(inner);
-      const nameLength = varint(bytes, body + 1, end);
-      const name = body + 1 + sizeOf(nameLength);
-      const nameEnd = name + nameLength;
-      const valueLength = varint(bytes, nameEnd + 1, end);
-      const value = nameEnd + 1 + sizeOf(valueLength);
+      // Lengths below 128 are one byte, which is nearly all of them.
+      let inner = p + 1 < end ? (bytes[p + 1] as number) : -1;
+      let body = p + 2;
+      if (inner >= 0x80) {
+        inner = varint(bytes, p + 1, end);
+        body = p + 1 + sizeOf(inner);
+      }
       const next = body + inner;
-      if (inner < 0 || nameLength <= 0 || valueLength < 0 || next <= p || next > end || value + valueLength !== next)
-        break;
-      this.count++;
+      let nameLength = body + 1 < end ? (bytes[body + 1] as number) : -1;
+      let name = body + 2;
+      if (nameLength >= 0x80) {
+        nameLength = varint(bytes, body + 1, end);
+        name = body + 1 + sizeOf(nameLength);
+      }
+      const nameEnd = name + nameLength;
+      let valueLength = nameEnd + 1 < end ? (bytes[nameEnd + 1] as number) : -1;
+      let value = nameEnd + 2;
+      if (valueLength >= 0x80) {
+        valueLength = varint(bytes, nameEnd + 1, end);
+        value = nameEnd + 1 + sizeOf(valueLength);
+      }
+      if (inner < 0 || nameLength <= 0 || valueLength < 0 || next > end || value + valueLength !== next) break;
+      count++;
       if (nameLength === NAME_BYTES.length && equal(bytes, name, NAME_BYTES)) {
         this.metricStart = value;
         this.metricEnd = next;
@@ -65,13 +78,16 @@ export class LabelRules {
       if (problem === null) {
         if (labelNameBytes > 0 && nameLength > labelNameBytes) problem = 'label_name_too_long';
         else if (labelValueBytes > 0 && valueLength > labelValueBytes) problem = 'label_value_too_long';
-        else if (this.isBlocked(bytes, name, nameLength)) problem = 'label_blocked';
-        this.labelStart = name;
-        this.labelEnd = nameEnd;
-        this.valueBytes = valueLength;
+        else if (nameLength < this.blocked.length && this.isBlocked(bytes, name, nameLength)) problem = 'label_blocked';
+        if (problem !== null) {
+          this.labelStart = name;
+          this.labelEnd = nameEnd;
+          this.valueBytes = valueLength;
+        }
       }
       p = next;
     }
+    this.count = count;
     if (problem === null && labelsPerSeries > 0 && this.count > labelsPerSeries) return 'too_many_labels';
     return problem;
   }
@@ -112,8 +128,10 @@ export class LabelRules {
   }
 
   private isBlocked(bytes: Uint8Array, name: number, length: number): boolean {
-    const same = this.blocked.get(length);
-    return same?.some(blocked => equal(bytes, name, blocked)) ?? false;
+    const same = this.blocked[length];
+    if (same === null || same === undefined) return false;
+    for (const blocked of same) if (equal(bytes, name, blocked)) return true;
+    return false;
   }
 }
 
