@@ -3,7 +3,7 @@
  * reload; rates are answered 429; and the ledger accounts for every item.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -172,4 +172,60 @@ test('short of memory: pushes are put off with Retry-After, queries are answered
   assert.ok((await metric(server, 'sightline_ingest_deferred_items_total', { reason: 'memory_pressure' })) > 0);
   await reload('');
   assert.equal((await until(204)).status, 204);
+});
+
+test('OTLP: an attribute user.id is refused as a partial success that says so', async t => {
+  const server = await Sightline.start(t, { config: QUIET });
+  const point = (attributes: Record<string, string>) => ({
+    attributes: Object.entries(attributes).map(([key, stringValue]) => ({ key, value: { stringValue } })),
+    timeUnixNano: String(Date.now() * 1e6),
+    asDouble: 1,
+  });
+  const dataPoints = [point({ 'user.id': '7' }), point({ route: '/' }), point({ 'session.id': 'x' })];
+  const metrics = [{ name: 'logins', gauge: { dataPoints } }];
+  const body = JSON.stringify({ resourceMetrics: [{ scopeMetrics: [{ metrics }] }] });
+  const answer = await server.post('/v1/metrics', body, { 'content-type': 'application/json' });
+  assert.equal(answer.status, 200, answer.body);
+  const { partialSuccess } = JSON.parse(answer.body) as {
+    partialSuccess: { rejectedDataPoints: string | number; errorMessage: string };
+  };
+  assert.equal(Number(partialSuccess.rejectedDataPoints), 2);
+  assert.match(
+    partialSuccess.errorMessage,
+    /label_blocked.*metric logins: label "(user|session)_id".*limits\.blocked_labels/,
+  );
+  assert.equal(await count(server, 'logins'), 1);
+});
+
+test('the PromQL of the objective, as the docs have it, is answered from own metrics', async t => {
+  const config = 'host: {enabled: false}\nself: {interval: 1s}\nlog: {level: warn}\n';
+  const server = await Sightline.start(t, { config });
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'metrics.md'), 'utf8');
+  const blocks = [...text.matchAll(/```promql\n([\s\S]*?)```/g)].flatMap(m => (m[1] as string).split(/\n\n/));
+  assert.equal(blocks.length, 3);
+  const ask = async (query: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> => {
+    const body = new URLSearchParams({ query });
+    const answer = await fetch(`${server.url}/api/v1/query`, {
+      method: 'POST',
+      body,
+      headers: { 'x-scope-orgid': '_self' },
+    });
+    const { data, error } = (await answer.json()) as { data: { result: never[] }; error?: string };
+    assert.equal(error, undefined, query);
+    return data.result;
+  };
+  for (let round = 0; round < 200; round++) {
+    await remoteWrite(server.url, [series({ __name__: 'm' })]);
+    const [share] = (await ask(blocks[0] as string)).filter(r => r.metric.tenant === 'default');
+    const [budget] = (await ask(blocks[1] as string)).filter(r => r.metric.tenant === 'default');
+    if (share !== undefined && budget !== undefined && Number(budget.value[1]) > 0) {
+      assert.equal(share.metric.signal, 'metrics');
+      assert.equal(share.value[1], '1');
+      const [left] = (await ask(blocks[2] as string)).filter(r => r.metric.tenant === 'default');
+      assert.ok(Number(left?.value[1]) > 0);
+      return;
+    }
+    await sleep(50);
+  }
+  assert.fail('own metrics did not come');
 });

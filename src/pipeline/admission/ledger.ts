@@ -90,12 +90,12 @@ export class IngestLedger {
     if (items > 0) this.deferredItems.labels('metrics', tenant, reason).inc(items);
   }
 
-  /** Exemplars of one batch; `thinned` were left out by sampling, which is policy. */
-  exemplars(tenant: TenantId, received: number, stored: number): void {
+  /** Exemplars of one batch. Those that sampling leaves out are among the accepted: that is policy, and nobody's loss. */
+  exemplars(tenant: TenantId, received: number, accepted: number): void {
     if (received === 0) return;
     this.receivedItems.labels('exemplars', tenant).inc(received);
-    this.storedItems.labels('exemplars', tenant).inc(Math.min(received, stored));
-    if (stored < received) this.refusedItems.labels('exemplars', tenant, 'not_kept').inc(received - stored);
+    this.storedItems.labels('exemplars', tenant).inc(Math.min(received, accepted));
+    if (accepted < received) this.refusedItems.labels('exemplars', tenant, 'not_kept').inc(received - accepted);
   }
 
   private count(tenant: TenantId, rejected: readonly Rejection[]): void {

@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../../lib/clock.ts';
 import { errorText, type Logger } from '../../lib/log.ts';
 import type { MetricsRegistry } from '../../lib/metrics.ts';
 import type { Matcher } from '../../model/matcher.ts';
-import type { SampleBatch } from '../../model/sample-batch.ts';
+import type { ExemplarSample, SampleBatch } from '../../model/sample-batch.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { BlockCaches } from './block/cache.ts';
 import { tombstonesPathOf } from './block/reader.ts';
@@ -198,8 +198,9 @@ export class TsdbShard extends ShardSource {
     const counts = this.head.append(tenant, batch, chosen);
     let exemplars = 0;
     if (batch.exemplars !== null) {
-      exemplars = this.exemplarStore.append(tenant, batch, chosen);
-      this.forwardTap?.exemplars(tenant, batch, chosen);
+      const wanted = counts.refused === null ? batch : this.withoutRefused(batch, batch.exemplars);
+      exemplars = this.exemplarStore.append(tenant, wanted, chosen);
+      this.forwardTap?.exemplars(tenant, wanted, chosen);
     }
     if (batch.metadata !== null) {
       this.metadataStore.put(tenant, batch.metadata);
@@ -248,6 +249,10 @@ export class TsdbShard extends ShardSource {
   get forwardCounts(): { written: number; missed: number; overrun: number } {
     const { written = 0, missed = 0, overrun = 0 } = this.forwardTap ?? {};
     return { written, missed, overrun };
+  }
+
+  private withoutRefused(batch: SampleBatch, exemplars: readonly ExemplarSample[]): SampleBatch {
+    return { ...batch, exemplars: exemplars.filter(e => !this.head.isRefused(batch.hashes, e.series * 4)) };
   }
 
   async deleteSeries(

@@ -98,6 +98,10 @@ export class Appender {
     this.registrar.forget();
   }
 
+  isRefused(hashes: Uint32Array, at: number): boolean {
+    return this.refused.find(hashes, at) !== null;
+  }
+
   /** Debts have been paid. Throws a StorageFullError where the logs cannot be written. */
   append(tenantId: string, batch: SampleBatch, rows: Uint32Array | null): AppendCounts {
     this.wal.prepare();

@@ -200,6 +200,11 @@ export class Head implements Part {
     return this.store.index.labels(this.store.page(ref).labels[ref & PAGE_MASK] as number);
   }
 
+  /** Whether the gate has refused the series lately. */
+  isRefused(hashes: Uint32Array, at: number): boolean {
+    return this.appender.isRefused(hashes, at);
+  }
+
   /** Pays debts, or throws a StorageFullError. */
   private recover(): void {
     if (this.closed) throw new Error('BUG: the head is closed');
