@@ -1,5 +1,5 @@
 /**
- * Imports of any length: exposition text and JSON lines, decoded chunk by chunk into batches, each stored before the next is
+ * Imports of any length: exposition text, JSON lines and native exports, decoded chunk by chunk into batches, each stored before the next is
  * read. What came before a bad line is stored; the answer names the line.
  *
  * Parameters: `timestamp` (ms) for lines without one, `extra_label=name=value` (repeatable) set on every series.
@@ -14,6 +14,7 @@ import type { TenantId } from '../model/tenant.ts';
 import { ImportParser } from './exposition/import.ts';
 import { JsonLinesParser } from './json-lines/decode.ts';
 import type { LabelSet } from './label-set.ts';
+import { NativeParser } from './victoria-native/decode.ts';
 
 export interface StreamImportDeps {
   hasher: IdentityHasher;
@@ -66,7 +67,8 @@ export class ImportRequestError extends Error {
 }
 
 export function isCallersMistake(error: Error): boolean {
-  if (['ExpositionError', 'JsonLinesError', 'ImportRequestError'].includes(error.name)) return true;
+  if (['ExpositionError', 'JsonLinesError', 'NativeFormatError', 'ImportRequestError'].includes(error.name))
+    return true;
   // zlib's own, for a body that is not what Content-Encoding says.
   return String((error as NodeJS.ErrnoException).code ?? '').match(/^(Z_|ZSTD_|ERR_ZSTD)/) !== null;
 }
@@ -77,6 +79,7 @@ function parserOf(deps: StreamImportDeps, request: IngestRequest): StreamParser 
   const timestampMs = timestampOf(params.get('timestamp'), deps.now());
   const finishLabels = extraLabels(params.getAll('extra_label'));
   const finish = finishLabels === null ? {} : { finishLabels };
+  if (request.protocol === 'victoria-native') return new NativeParser(deps.hasher, seed, finish);
   if (request.protocol === 'json-lines') return new JsonLinesParser(deps.hasher, seed, finish);
   return new ImportParser(deps.hasher, seed, { timestampMs, ...finish });
 }

@@ -23,6 +23,7 @@ const HEADERS = ['x-prometheus-remote-write-version', 'user-agent'];
 const STREAMED: readonly [string, IngestProtocol][] = [
   ['/import', 'json-lines'],
   ['/import/prometheus', 'prometheus-text'],
+  ['/import/native', 'victoria-native'],
 ];
 
 export function registerIngestRoutes(scope: FastifyInstance, prefix: string, deps: IngestRouteDeps): void {

@@ -210,7 +210,9 @@ function parseRow(text: string): Row {
   try {
     row = JSON.parse(text);
   } catch (error) {
-    throw new LineError(`it is not JSON: ${(error as Error).message}`);
+    const mended = quoteBareValues(text);
+    if (mended === text) throw new LineError(`it is not JSON: ${(error as Error).message}`);
+    return parseRow(mended);
   }
   if (typeof row !== 'object' || row === null) throw new LineError('it is not an object');
   const { metric, histograms, timestamps } = row as Record<string, unknown>;
@@ -231,6 +233,16 @@ function parseRow(text: string): Row {
     );
   }
   return { metric: metric as Row['metric'], values, histograms: histograms !== undefined, timestamps };
+}
+
+/** VictoriaMetrics up to 1.7x writes +Inf, -Inf and NaN as they are, which is no JSON. A label cannot hold `"values":`, its quotes are escaped. */
+function quoteBareValues(text: string): string {
+  return text.replace(/"values"\s*:\s*\[[^\]"]*\]/, list =>
+    list.replace(
+      /([[,]\s*)([-+]?Inf|NaN|nan)(?=\s*[,\]])/g,
+      (_all, before: string, value: string) => before + JSON.stringify(value === 'nan' ? 'NaN' : value),
+    ),
+  );
 }
 
 function checkTimestamp(t: unknown, i: number): void {

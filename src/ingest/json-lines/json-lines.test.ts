@@ -223,3 +223,14 @@ test('damaged lines throw JsonLinesErrors and nothing else (seed 4)', () => {
   }
   assert.ok(accepted > 20, `${accepted} accepted`);
 });
+
+test('bare infinities and NaN, as VictoriaMetrics 1.79 writes them, are taken among values only', () => {
+  const parser = new JsonLinesParser(hasher, hasher.tenantSeed('t'));
+  const line =
+    '{"metric":{"__name__":"m","l":"\\"values\\":[-Inf,1]"},"values":[1,-Inf,+Inf,Inf,NaN],"timestamps":[1,2,3,4,5]}\n';
+  const [batch] = [...parser.feed(Buffer.from(line)), ...parser.end()];
+  assert.deepEqual([...(batch as SampleBatch).values.subarray(0, 5)], [1, -Infinity, Infinity, Infinity, Number.NaN]);
+  const bad = new JsonLinesParser(hasher, hasher.tenantSeed('t'));
+  const wrong = '{"metric":{"__name__":"m"},"values":[1],"timestamps":[Inf]}\n';
+  assert.throws(() => [...bad.feed(Buffer.from(wrong))], /line 1: it is not JSON/);
+});
