@@ -35,9 +35,21 @@ export function mask(value: unknown, depth = 0): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const out: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) {
+    if (key === 'proxy_connect_header') {
+      // Any of these headers may hold a password.
+      out[key] = maskLeaves(item);
+      continue;
+    }
     const secret =
       SECRET_KEY.test(key) && item !== null && item !== '' && !(typeof item === 'object' && !Array.isArray(item));
     out[key] = secret ? (Array.isArray(item) ? item.map(() => MASK) : MASK) : mask(item, depth + 1);
   }
   return out;
+}
+
+/** All values, whatever their names. */
+function maskLeaves(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(maskLeaves);
+  if (typeof value !== 'object' || value === null) return MASK;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, maskLeaves(item)]));
 }

@@ -1,6 +1,6 @@
 /** For tests: a server on a free port, and certificates made on the spot. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -47,6 +47,8 @@ export interface Certificates {
   folder: string;
   /** Of the authority that signed the others; for the name test.local. */
   ca: string;
+  /** Puts one of the files into another folder. */
+  copyTo(file: string, other: string): void;
   /** Signs one more pair; the files are NAME.crt and NAME.key in the folder. */
   sign(name: string, subject: string, alternatives?: string): { cert: string; key: string };
 }
@@ -61,6 +63,7 @@ export function makeCertificates(t: TestContext): Certificates {
   return {
     folder,
     ca: readFileSync(join(folder, 'ca.crt'), 'utf8'),
+    copyTo: (file, other) => copyFileSync(join(folder, file), join(other, file)),
     sign(name, subject, alternatives = '') {
       run('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${subject}`);
       writeFileSync(join(folder, `${name}.ext`), alternatives === '' ? '' : `subjectAltName=${alternatives}\n`);
