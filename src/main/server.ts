@@ -200,13 +200,16 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   memory.start();
   stops.push(() => memory.stop());
   const status = new ProcessStatus(reloader, engine, options.flags);
+  const fetcher = new HttpScrapeFetcher(`Sightline/${VERSION}`);
+  fetcher.register(metrics);
+  stops.push(() => fetcher.close());
   const scraper = new ScrapeManager({
     store: engine.scrapes,
     clock,
     log: log.child({ part: 'scrape' }),
     metrics,
     tenant: DEFAULT_TENANT,
-    fetcher: new HttpScrapeFetcher(`Sightline/${VERSION}`),
+    fetcher,
     discovery: new DiscoveryManager({
       clock,
       log: log.child({ part: 'discovery' }),

@@ -8,6 +8,7 @@ import type { ScrapeBody } from '../../contracts/scrape-store.ts';
 import { BodyTooLargeError } from '../../lib/http-client/body.ts';
 import { HttpClient } from '../../lib/http-client/http-client.ts';
 import type { HttpClientSettings } from '../../lib/http-client/settings.ts';
+import type { MetricsRegistry } from '../../lib/metrics.ts';
 import { BODY_BYTES_MAX } from './unpack.ts';
 
 export interface ScrapeRequest {
@@ -91,6 +92,11 @@ export class HttpScrapeFetcher implements ScrapeFetcher {
   /** Bytes of bodies that are being fetched or read. */
   get heldBytes(): number {
     return this.held;
+  }
+
+  register(metrics: MetricsRegistry): void {
+    const gauge = metrics.gauge('sightline_scrape_held_bytes', 'Bytes of scraped bodies being fetched or read.');
+    metrics.onCollect(() => gauge.set(this.held));
   }
 
   close(): void {
