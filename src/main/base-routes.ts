@@ -76,6 +76,8 @@ export const CONFIG_OPENAPI: OpenApiPart = {
 export interface BaseRoutesOptions {
   /** '' = ready; else why not. */
   notReady: () => string;
+  /** '' = takes writes; else why only queries are answered. */
+  readOnly: () => string;
   metrics: MetricsRegistry;
   reloader: Reloader;
 }
@@ -86,7 +88,10 @@ export function baseRoutes(options: BaseRoutesOptions): (app: FastifyInstance) =
     app.get('/-/healthy', (_request, reply) => reply.type('text/plain; charset=utf-8').send('Sightline is healthy.\n'));
     app.get('/-/ready', (_request, reply) => {
       const why = options.notReady();
-      if (why === '') return reply.type('text/plain; charset=utf-8').send('Sightline is ready.\n');
+      const readOnly = options.readOnly();
+      // Ready all the same: whoever asks in order to send queries elsewhere would have nobody left to answer them.
+      const text = readOnly === '' ? 'Sightline is ready.\n' : `Sightline is ${readOnly}.\n`;
+      if (why === '') return reply.type('text/plain; charset=utf-8').send(text);
       return reply.status(503).header('retry-after', '2').type('text/plain; charset=utf-8').send(`${why}\n`);
     });
     app.get('/metrics', async (_request, reply) =>

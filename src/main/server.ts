@@ -52,6 +52,7 @@ import { Reloader } from './reloader.ts';
 import { REMOTE_OPENAPI, remoteRoutes } from './remote-routes.ts';
 import { RemoteWriter } from './remote-writer.ts';
 import { ReplayProgress } from './replay-progress.ts';
+import { SpaceWatch } from './space-watch.ts';
 import { ProcessStatus } from './status.ts';
 import { selectorProblem } from './storage-rules.ts';
 import { TlsFiles } from './tls-files.ts';
@@ -184,8 +185,17 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   const replay = new ReplayProgress(dataDir.shards);
   const engine = new LateEngine(replay);
   const admissionMemory = new SharedArrayBuffer(ADMISSION_BYTES);
+  const board = new AdmissionBoard(admissionMemory);
+  const space = new SpaceWatch({
+    dataDir: dataDir.path,
+    full: () => board.full,
+    settle: () => state.settle(),
+    clock,
+    log: log.child({ part: 'storage' }),
+    metrics,
+  });
   const memory = new MemoryWatch({
-    board: new AdmissionBoard(admissionMemory),
+    board,
     limitBytes: config.limits.memory,
     clock,
     log: log.child({ part: 'memory' }),
@@ -199,6 +209,8 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
   });
   memory.start();
   stops.push(() => memory.stop());
+  space.start();
+  stops.push(() => space.stop());
   const status = new ProcessStatus(reloader, engine, options.flags);
   const fetcher = new HttpScrapeFetcher(`Sightline/${VERSION}`);
   fetcher.register(metrics);
@@ -273,7 +285,7 @@ async function build(options: ServeOptions, parts: ServerParts, stops: Stop[]): 
     trustedProxies: config.http.trusted_proxies,
     guard: auth.guard(),
     routes: [
-      baseRoutes({ notReady: () => notReady, metrics, reloader }),
+      baseRoutes({ notReady: () => notReady, readOnly: () => space.problem, metrics, reloader }),
       remoteRoutes(() => remoteWriter.status()),
       uiRoutes(ui),
       auth.routes(),

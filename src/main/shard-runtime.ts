@@ -156,6 +156,7 @@ export class ShardRuntime {
     const shard = await TsdbShard.open({
       gate: admission.gate,
       rare: admission.rarePolicy(options.count),
+      onFull: full => admission.board.noteFull(index, full),
       onReplay: (first, last, current) => replay.at(index, first, last, current),
       dir: options.dir,
       shardIndex: options.index,

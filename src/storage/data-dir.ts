@@ -15,9 +15,20 @@
  * hashes (lib/identity-hash.ts) and never leaves the folder.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { isNoSpace, spaceText } from '../lib/disk-space.ts';
 
 /** Raised by one whenever an older program could no longer read what this one writes. */
 export const FORMAT_VERSION = 1;
@@ -181,8 +192,12 @@ function takeLock(path: string, now: () => number): DatabaseSync {
       JSON.stringify({ pid: process.pid, since: new Date(now()).toISOString() }),
     );
   } catch (error) {
-    db.close();
-    throw new DataDirError('unusable', `cannot write to the data folder ${path}`, { cause: error });
+    if (!isNoSpace(error)) {
+      db.close();
+      throw new DataDirError('unusable', `cannot write to the data folder ${path}`, { cause: error });
+    }
+    // A full disk must not keep what is there from being read. What an earlier holder wrote would be wrong now.
+    for (const name of [LOCK_INFO_FILE, `${LOCK_INFO_FILE}.tmp`]) rmSync(join(path, name), { force: true });
   }
   return db;
 }
@@ -256,7 +271,11 @@ function upgrade(path: string, record: FormatRecord, steps: readonly DataUpgrade
 }
 
 function writeFormat(path: string, record: FormatRecord): void {
-  writeDurably(join(path, FORMAT_FILE), `${JSON.stringify(record, null, 2)}\n`);
+  try {
+    writeDurably(join(path, FORMAT_FILE), `${JSON.stringify(record, null, 2)}\n`);
+  } catch (error) {
+    throw new DataDirError('unusable', `cannot write ${FORMAT_FILE}: ${spaceText(path)}`, { cause: error });
+  }
 }
 
 /** Whole or not at all, also after power loss. Mode 0600. */

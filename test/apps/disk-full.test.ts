@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { until } from '../support/programs.ts';
 import { type Answer, remoteWrite, type WriteSeries } from '../support/remote-write.ts';
-import { Sightline } from '../support/sightline.ts';
+import { runCli, Sightline } from '../support/sightline.ts';
 
 /** A mounted tmpfs, or '' where this user cannot mount. */
 function mountTmpfs(t: TestContext, size: string): string {
@@ -104,7 +104,6 @@ test('a full disk refuses writes, answers queries, and recovers without a restar
     await load.verify(server, `round ${round}, full`);
     if (round === 2) {
       await server.kill();
-      // There must be room to start: the log of what is full cannot be replayed into nothing.
       rmSync(ballast);
       await server.launch();
       await load.verify(server, 'after kill -9 while full');
@@ -116,21 +115,107 @@ test('a full disk refuses writes, answers queries, and recovers without a restar
   await server.kill();
   await server.launch();
   await load.verify(server, 'after kill -9');
-  // Full before the start: it starts or says why, and loses nothing.
-  await server.kill();
-  fill(ballast, small, 0);
-  const started = await server.launch().then(
-    () => true,
-    (error: Error) => {
-      assert.match(error.message, /no space left|full/i);
-      return false;
-    },
-  );
-  t.diagnostic(started ? 'it starts on a full disk' : 'it refuses to start on a full disk');
-  if (started) await load.verify(server, 'started full');
-  await server.kill();
-  rmSync(ballast);
-  await server.launch();
-  await load.verify(server, 'at last');
   t.diagnostic(`${load.kept.size} acknowledged samples`);
+});
+
+/** Not a byte is left. */
+function fillWhole(file: string, dir: string): void {
+  fill(file, dir, 0);
+  assert.equal(statfsSync(dir).bavail, 0, 'the disk is completely full');
+}
+
+interface Ready {
+  status: number;
+  text: string;
+}
+
+async function ready(server: Sightline): Promise<Ready> {
+  const response = await fetch(`${server.url}/-/ready`);
+  return { status: response.status, text: await response.text() };
+}
+
+async function metric(server: Sightline, name: string): Promise<number> {
+  const line = (await server.get('/metrics')).split('\n').find(l => l.startsWith(`${name} `));
+  return Number(line?.split(' ')[1] ?? Number.NaN);
+}
+
+test('a start on a completely full disk serves queries, refuses writes with the reason, and recovers', async t => {
+  const small = mountTmpfs(t, '48m');
+  if (small === '') return t.skip('skipped: needs root and tmpfs');
+  const data = join(small, 'data');
+  const ballast = join(small, 'ballast');
+  const args = ['--data-dir', data, '--shards', '2', '--admin-api', '--log-level', 'info'];
+  const server = await Sightline.start(t, { config: 'host: {enabled: false}\nself: {interval: 1h}\n', args });
+  const load = new Numbered(Date.now() - 3_600_000);
+  for (let i = 0; i < 40; i++) assert.equal((await load.write(server)).status, 204);
+  const tokens = (): Promise<Answer> =>
+    server.post('/sightline/api/tokens', '{"name": "spare"}', {
+      'content-type': 'application/json',
+    }) as Promise<Answer>;
+  assert.equal((await tokens()).status, 201);
+
+  const checkFull = async (what: string, from: number): Promise<void> => {
+    const refused = await load.write(server);
+    assert.equal(refused.status, 503, `${what}: ${refused.body}`);
+    assert.ok(Number(refused.headers.get('retry-after')) > 0, 'Retry-After');
+    assert.ok(refused.body.includes(data), `the reason names the folder: ${refused.body}`);
+    assert.match(refused.body, /\b0 bytes free/);
+    const { status, text } = await ready(server);
+    assert.equal(status, 200, 'queries are served, so it is ready for them');
+    assert.match(text, /ready for queries only.* 0 bytes free/);
+    assert.ok(text.includes(data));
+    assert.equal(await metric(server, 'sightline_storage_full'), 1);
+    assert.equal(await metric(server, 'sightline_storage_free_bytes'), 0);
+    await until('the log to say so', async () => /the disk is full/.test(server.stdout.slice(from)));
+    const count = await server.query('count(count_over_time(full[2h]))');
+    assert.ok(Number(count[0]?.value[1]) >= 200, 'queries are answered');
+    await load.verify(server, what);
+    assert.equal((await tokens()).status, 503, 'what people edit is refused too');
+  };
+
+  const launch = async (what: string): Promise<void> => {
+    const from = server.stdout.length;
+    await server.launch();
+    await checkFull(what, from);
+  };
+
+  await server.kill();
+  fillWhole(ballast, small);
+  await launch('started full after kill -9');
+  await server.kill();
+  await launch('killed and started full again');
+  assert.equal(await server.stop(), 0, 'an orderly stop while full');
+  await launch('started full after an orderly stop');
+
+  rmSync(ballast);
+  await until('writes to go on', async () => (await load.write(server)).status === 204);
+  await until('readiness for all', async () => (await ready(server)).text === 'Sightline is ready.\n');
+  assert.equal(await metric(server, 'sightline_storage_full'), 0);
+  await until('the state to be writable', async () => (await tokens()).status === 201);
+  await until('the log to say so', async () => /there is room again/.test(server.stdout));
+  for (let i = 0; i < 20; i++) assert.equal((await load.write(server)).status, 204);
+  await load.verify(server, 'room again');
+  const snapshot = await server.post('/api/v1/admin/tsdb/snapshot', '');
+  assert.equal(snapshot.status, 200, snapshot.body);
+  await server.kill();
+  await server.launch();
+  await load.verify(server, 'after kill -9');
+  const { text } = await ready(server);
+  assert.equal(text, 'Sightline is ready.\n');
+});
+
+test('a new data folder on a full disk is refused with the reason, and nothing of it stands in the way later', async t => {
+  const small = mountTmpfs(t, '8m');
+  if (small === '') return t.skip('skipped: needs root and tmpfs');
+  const ballast = join(small, 'ballast');
+  const data = join(small, 'data');
+  fillWhole(ballast, small);
+  const args = ['serve', '--http', '127.0.0.1:0', '--otlp-grpc', 'off', '--otlp-http', 'off', '--data-dir', data];
+  const { code, stderr } = await runCli(args);
+  assert.equal(code, 1);
+  assert.match(stderr, /no space left/i);
+  assert.ok(stderr.includes(data), stderr);
+  rmSync(ballast);
+  const server = await Sightline.start(t, { args: ['--data-dir', data, '--shards', '1'] });
+  assert.equal(await server.stop(), 0);
 });

@@ -45,6 +45,8 @@ export type Pressure = 0 | 1 | 2 | 3;
 const PRESSURE = 0;
 const TENANTS_USED = 1;
 const METRICS_USED = 2;
+/** Two words, a bit per shard. */
+const FULL = 3;
 
 export type Bucket = 'samples' | 'exemplars';
 
@@ -138,6 +140,19 @@ export class AdmissionBoard {
 
   set pressure(level: Pressure) {
     Atomics.store(this.header, PRESSURE, level);
+  }
+
+  /** Told by a shard thread when its disk begins or ceases to refuse what comes in. */
+  noteFull(shard: number, full: boolean): void {
+    const bit = 1 << (shard & 31);
+    const word = FULL + (shard >>> 5);
+    if (full) Atomics.or(this.header, word, bit);
+    else Atomics.and(this.header, word, ~bit);
+  }
+
+  /** Whether any shard's disk refuses what comes in. */
+  get full(): boolean {
+    return (Atomics.load(this.header, FULL) | Atomics.load(this.header, FULL + 1)) !== 0;
   }
 
   isAboveShare(row: number): boolean {

@@ -4,7 +4,9 @@
  * Calls are synchronous underneath (a few rows each; no thread pool to queue in) and keep the promise shape of the port for
  * stores across a network. `synchronous=FULL`: what people edit survives power loss, at one fsync a change.
  */
-import { DatabaseSync, type StatementSync, backup as sqliteBackup } from 'node:sqlite';
+import { dirname } from 'node:path';
+import { backup as sqliteBackup } from 'node:sqlite';
+import { StorageFullError } from '../../contracts/sample-sink.ts';
 import {
   StateConflictError,
   type StateDelete,
@@ -14,8 +16,9 @@ import {
   type StateStore,
   type StateWrite,
 } from '../../contracts/state-store.ts';
+import { freeBytes, spaceText } from '../../lib/disk-space.ts';
 import { isValidTenant, type TenantId } from '../../model/tenant.ts';
-import { migrate } from './migrations.ts';
+import { mayBeFull, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 
 /** A document's size as JSON text, bytes: far over any dashboard, far under what would stall the thread. */
 const DOCUMENT_BYTES_MAX = 8 << 20;
@@ -31,50 +34,34 @@ interface Row {
   time_ms: number;
 }
 
-const COLUMNS = 'kind, tenant, id, version, json, author, note, time_ms';
+/** Room worth trying to open the file as usual. */
+const SETTLE_BYTES = 1 << 20;
 
 export class SqliteStateStore implements StateStore {
-  private readonly db: DatabaseSync;
+  private readonly file: string;
   private readonly now: () => number;
-  private readonly getRow: StatementSync;
-  private readonly getOld: StatementSync;
-  private readonly upsert: StatementSync;
-  private readonly remember: StatementSync;
-  private readonly listAll: StatementSync;
-  private readonly listTenant: StatementSync;
-  private readonly listHistory: StatementSync;
-  private readonly forget: StatementSync;
-  private readonly remove: StatementSync;
+  private opened: SqliteFile;
 
   /** Opens or creates the file and upgrades its schema. */
   constructor(file: string, now: () => number) {
+    this.file = file;
     this.now = now;
-    const db = new DatabaseSync(file);
-    this.db = db;
+    this.opened = openSqliteFile(file);
+  }
+
+  /** After a start on a full disk, tries to open the file as usual. True where it is so; cheap where there is nothing to do. */
+  settle(): boolean {
+    const { alone, db } = this.opened;
+    if (!alone) return true;
+    if ((freeBytes(dirname(this.file)) ?? SETTLE_BYTES) < SETTLE_BYTES) return false;
+    if (db.isOpen) db.close();
     try {
-      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000');
-      migrate(db, file);
-      this.getRow = db.prepare(`SELECT ${COLUMNS} FROM object WHERE kind = ? AND tenant = ? AND id = ?`);
-      this.getOld = db.prepare(
-        `SELECT ${COLUMNS} FROM history WHERE kind = ? AND tenant = ? AND id = ? AND version = ?`,
-      );
-      this.upsert = db.prepare(`INSERT OR REPLACE INTO object (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`);
-      this.remember = db.prepare(`INSERT INTO history (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`);
-      this.listAll = db.prepare(
-        `SELECT ${COLUMNS} FROM object WHERE kind = ? AND json IS NOT NULL ORDER BY id, tenant`,
-      );
-      this.listTenant = db.prepare(
-        `SELECT ${COLUMNS} FROM object WHERE kind = ? AND tenant = ? AND json IS NOT NULL ORDER BY id`,
-      );
-      this.listHistory = db.prepare(
-        `SELECT ${COLUMNS} FROM history WHERE kind = ? AND tenant = ? AND id = ? ORDER BY version DESC LIMIT ?`,
-      );
-      this.forget = db.prepare('DELETE FROM history WHERE kind = ? AND tenant = ? AND id = ? AND version < ?');
-      this.remove = db.prepare('DELETE FROM object WHERE kind = ? AND tenant = ? AND id = ?');
-    } catch (error) {
-      db.close();
-      throw error;
+      this.opened = openSqliteFile(this.file);
+    } catch {
+      // The room has gone again: the next call tries again.
+      return false;
     }
+    return !this.opened.alone;
   }
 
   async get(key: StateKey): Promise<StateObject | null> {
@@ -83,7 +70,7 @@ export class SqliteStateStore implements StateStore {
   }
 
   async list(kind: StateKind, tenant: TenantId | null): Promise<StateObject[]> {
-    const rows = tenant === null ? this.listAll.all(kind) : this.listTenant.all(kind, tenant);
+    const rows = tenant === null ? this.opened.run.listAll.all(kind) : this.opened.run.listTenant.all(kind, tenant);
     return (rows as unknown as Row[]).map(toObject);
   }
 
@@ -97,7 +84,7 @@ export class SqliteStateStore implements StateStore {
     return this.transaction(() =>
       writes.map((write, i) => {
         const stored = this.change(write, documents[i] as string, write.author, write.note, write.expectedVersion);
-        if (write.keepHistory === false) this.forget.run(write.kind, write.tenant, write.id, stored.version);
+        if (write.keepHistory === false) this.opened.run.forget.run(write.kind, write.tenant, write.id, stored.version);
         return stored;
       }),
     );
@@ -109,51 +96,52 @@ export class SqliteStateStore implements StateStore {
       if (row === null || row.json === null) return false;
       const deleted = this.change(key, null, change.author, change.note, change.expectedVersion);
       if (change.keepHistory === false) {
-        this.forget.run(key.kind, key.tenant, key.id, deleted.version + 1);
-        this.remove.run(key.kind, key.tenant, key.id);
+        this.opened.run.forget.run(key.kind, key.tenant, key.id, deleted.version + 1);
+        this.opened.run.remove.run(key.kind, key.tenant, key.id);
       }
       return true;
     });
   }
 
   async history(key: StateKey, limit: number): Promise<StateObject[]> {
-    return (this.listHistory.all(key.kind, key.tenant, key.id, limit) as unknown as Row[]).map(toObject);
+    return (this.opened.run.listHistory.all(key.kind, key.tenant, key.id, limit) as unknown as Row[]).map(toObject);
   }
 
   async getVersion(key: StateKey, version: number): Promise<StateObject | null> {
-    const row = this.getOld.get(key.kind, key.tenant, key.id, version) as unknown as Row | undefined;
+    const row = this.opened.run.getOld.get(key.kind, key.tenant, key.id, version) as unknown as Row | undefined;
     return row === undefined ? null : toObject(row);
   }
 
   async prune(options: { keep: number; deletedBeforeMs: number }): Promise<number> {
     return this.transaction(() => {
-      const old = this.db
+      const old = this.opened.db
         .prepare(
           `DELETE FROM history WHERE version <=
              (SELECT version FROM object o WHERE o.kind = history.kind AND o.tenant = history.tenant AND o.id = history.id) - ?`,
         )
         .run(Math.max(1, options.keep));
-      const gone = this.db
+      const gone = this.opened.db
         .prepare(
           `DELETE FROM history WHERE EXISTS (SELECT 1 FROM object o WHERE o.kind = history.kind AND
              o.tenant = history.tenant AND o.id = history.id AND o.json IS NULL AND o.time_ms < ?)`,
         )
         .run(options.deletedBeforeMs);
-      this.db.prepare('DELETE FROM object WHERE json IS NULL AND time_ms < ?').run(options.deletedBeforeMs);
+      this.opened.db.prepare('DELETE FROM object WHERE json IS NULL AND time_ms < ?').run(options.deletedBeforeMs);
       return Number(old.changes) + Number(gone.changes);
     });
   }
 
   async backup(file: string): Promise<void> {
-    await sqliteBackup(this.db, file);
+    await sqliteBackup(this.opened.db, file);
   }
 
   close(): void {
-    if (this.db.isOpen) this.db.close();
+    const { db } = this.opened;
+    if (db.isOpen) db.close();
   }
 
   private current(key: StateKey): Row | null {
-    return (this.getRow.get(key.kind, key.tenant, key.id) as unknown as Row | undefined) ?? null;
+    return (this.opened.run.getRow.get(key.kind, key.tenant, key.id) as unknown as Row | undefined) ?? null;
   }
 
   private change(
@@ -182,20 +170,24 @@ export class SqliteStateStore implements StateStore {
       time_ms: Math.round(this.now()),
     };
     const cells = [row.kind, row.tenant, row.id, row.version, row.json, row.author, row.note, row.time_ms] as const;
-    this.upsert.run(...cells);
-    this.remember.run(...cells);
+    this.opened.run.upsert.run(...cells);
+    this.opened.run.remember.run(...cells);
     return toObject(row);
   }
 
   private transaction<T>(fn: () => T): T {
-    this.db.exec('BEGIN IMMEDIATE');
+    const { db } = this.opened;
     try {
+      db.exec('BEGIN IMMEDIATE');
       const result = fn();
-      this.db.exec('COMMIT');
+      db.exec('COMMIT');
       return result;
     } catch (error) {
-      this.db.exec('ROLLBACK');
-      throw error;
+      // A full disk may have ended it already.
+      if (db.isTransaction) db.exec('ROLLBACK');
+      if (!mayBeFull(error)) throw error;
+      const space = spaceText(dirname(this.file));
+      throw new StorageFullError(`the change is not kept: ${(error as Error).message}; ${space}`, { cause: error });
     }
   }
 }

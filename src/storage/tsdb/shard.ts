@@ -8,9 +8,10 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
-import type { AppendResult, Rejection } from '../../contracts/sample-sink.ts';
+import { type AppendResult, type Rejection, StorageFullError } from '../../contracts/sample-sink.ts';
 import type { SeriesGate } from '../../contracts/series-gate.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
+import { freeBytes, isNoSpace } from '../../lib/disk-space.ts';
 import { errorText, type Logger } from '../../lib/log.ts';
 import type { MetricsRegistry } from '../../lib/metrics.ts';
 import type { Matcher } from '../../model/matcher.ts';
@@ -60,6 +61,8 @@ export interface ShardOptions {
   blockCacheBytes?: number;
   /** Bytes of sealed head chunks kept in memory. */
   chunkCacheBytes?: number;
+  /** Told when the disk begins to refuse what comes in, and when it takes it again. */
+  onFull?: (full: boolean) => void;
   /** Told of each segment of the log before it is read back. */
   onReplay?: (first: number, last: number, current: number) => void;
 }
@@ -71,6 +74,9 @@ const RULES_MARK = 'rules-seen.json';
 /** Bytes of a segment of the outgoing queue; a small queue has smaller ones, so that little is lost with one. */
 const FORWARD_SEGMENT_BYTES_MAX = 32 << 20;
 const UPKEEP_EVERY_MS = 10_000;
+/** A full disk is looked at this often, and is full no longer with so many bytes free (or with an append that succeeds). */
+const FULL_LOOK_MS = 1000;
+const FULL_ROOM_BYTES = 1 << 20;
 /** With sync interval, exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
 const RARE_SYNC_MS = 1000;
 const BLOCK_CACHE_BYTES = 128 * 1024 * 1024;
@@ -87,6 +93,7 @@ export class TsdbShard extends ShardSource {
   private readonly timers: Timer[] = [];
   private closing = false;
   private forwardTap: ForwardTap | null = null;
+  private full = false;
 
   private constructor(
     options: ShardOptions,
@@ -162,6 +169,8 @@ export class TsdbShard extends ShardSource {
   /** Starts the background work: syncs, truncation, flushes, merges, expiry. */
   startUpkeep(): void {
     const { clock, walSyncIntervalMs } = this.options;
+    this.setFull(!this.canWrite());
+    this.repeat(clock, FULL_LOOK_MS, async () => this.lookForRoom());
     this.repeat(clock, walSyncIntervalMs, () => this.head.maintain());
     if (this.options.walSync !== 'never') {
       this.repeat(clock, RARE_SYNC_MS, async () => this.syncRare());
@@ -184,6 +193,36 @@ export class TsdbShard extends ShardSource {
     this.metadataStore.sync();
   }
 
+  private canWrite(): boolean {
+    try {
+      this.head.recover();
+      return true;
+    } catch (error) {
+      if (error instanceof StorageFullError) return !this.isFullBy(error);
+      throw error;
+    }
+  }
+
+  /** Appends are also refused by a failing disk, or while a flush is behind: that is something else. */
+  private isFullBy(error: StorageFullError): boolean {
+    return isNoSpace(error) || !this.hasRoom;
+  }
+
+  private get hasRoom(): boolean {
+    return (freeBytes(this.options.dir) ?? FULL_ROOM_BYTES) >= FULL_ROOM_BYTES;
+  }
+
+  private lookForRoom(): void {
+    if (!this.full) return;
+    if (this.hasRoom && this.canWrite()) this.setFull(false);
+  }
+
+  private setFull(full: boolean): void {
+    if (this.full === full) return;
+    this.full = full;
+    this.options.onFull?.(full);
+  }
+
   private hurry(): void {
     if (this.timers.length > 0) this.upkeep.round().catch(error => this.failed(error));
   }
@@ -194,6 +233,17 @@ export class TsdbShard extends ShardSource {
   }
 
   appendRows(tenant: TenantId, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult {
+    try {
+      const result = this.take(tenant, batch, rows, count);
+      this.setFull(false);
+      return result;
+    } catch (error) {
+      if (error instanceof StorageFullError && this.isFullBy(error)) this.setFull(true);
+      throw error;
+    }
+  }
+
+  private take(tenant: TenantId, batch: SampleBatch, rows: Uint32Array | null, count: number): AppendResult {
     const chosen = rows === null ? null : rows.subarray(0, count);
     const counts = this.head.append(tenant, batch, chosen);
     let exemplars = 0;
@@ -335,7 +385,12 @@ export class TsdbShard extends ShardSource {
 /** Whether the folder has, or has had, rules of `storage.rules`: it says so from the first time on. */
 function hasKnownRules({ dir, rules = [] }: ShardOptions): boolean {
   const path = join(dir, RULES_MARK);
-  if (rules.length > 0 && !existsSync(path)) writeFileSync(path, `${JSON.stringify(rules.map(r => r.selector))}\n`);
+  try {
+    if (rules.length > 0 && !existsSync(path)) writeFileSync(path, `${JSON.stringify(rules.map(r => r.selector))}\n`);
+  } catch (error) {
+    // What is in it is for people; on a full disk that there is one is enough.
+    if (!isNoSpace(error) || !existsSync(path)) throw error;
+  }
   return existsSync(path);
 }
 

@@ -243,7 +243,7 @@ export class ExemplarStore {
       log = LogFile.create(this.files, path, EXEMPLAR_MAGIC, number);
       this.segments.set(number, this.files.open(path, 'read'));
     } catch (error) {
-      throw storageError(`cannot create ${path}`, error);
+      throw storageError(`cannot create ${path}`, this.dir, error);
     }
     this.log?.close();
     this.log = log;

@@ -14,6 +14,7 @@
 import type { CardinalityPart, CardinalityScope, SavingsPart } from '../../../contracts/cardinality.ts';
 import { StorageFullError } from '../../../contracts/sample-sink.ts';
 import type { SeriesGate } from '../../../contracts/series-gate.ts';
+import { isNoSpace, spaceText } from '../../../lib/disk-space.ts';
 import type { Labels } from '../../../model/labels.ts';
 import type { SampleBatch } from '../../../model/sample-batch.ts';
 import type { CompiledMatcher, Part } from '../part.ts';
@@ -175,7 +176,14 @@ export class Head implements Part {
     log.dead = replay.dead.length;
     // After damage the numbers in the file and in memory may disagree: write down what there is.
     const damaged = this.report.damage.some(d => d.file.endsWith('series.log'));
-    if (damaged || log.dead * 2 > log.registered) rewriteNow(this.store, log);
+    if (!damaged && log.dead * 2 <= log.registered) return log;
+    try {
+      rewriteNow(this.store, log);
+    } catch (error) {
+      // Merely large is no reason not to start.
+      if (damaged || !isNoSpace(error)) throw error;
+      this.log(`${log.path} could not be rewritten: ${(error as Error).message}`);
+    }
     return log;
   }
 
@@ -205,8 +213,8 @@ export class Head implements Part {
     return this.appender.isRefused(hashes, at);
   }
 
-  /** Pays debts, or throws a StorageFullError. */
-  private recover(): void {
+  /** Pays debts, or throws a StorageFullError: whether appends can be taken. */
+  recover(): void {
     if (this.closed) throw new Error('BUG: the head is closed');
     this.seriesLog.recover();
     this.wal.recover();
@@ -214,12 +222,12 @@ export class Head implements Part {
     const { chunks, ooo } = this.store;
     if (chunks.waitingPages > WAITING_PAGES_MAX && !chunks.writeWaiting()) {
       throw new StorageFullError(
-        `${chunks.waitingPages} chunk pages of ${this.dirs.chunks} cannot be written; free disk space`,
+        `${chunks.waitingPages} chunk pages of ${this.dirs.chunks} cannot be written: ${spaceText(this.dirs.chunks)}; free disk space`,
       );
     }
     if (ooo.length > this.oooRowsMax * 4) {
       throw new StorageFullError(
-        `${ooo.length} out-of-order rows wait to be flushed, at most ${this.oooRowsMax * 4} may; is the disk full?`,
+        `${ooo.length} out-of-order rows wait to be flushed, at most ${this.oooRowsMax * 4} may; ${spaceText(this.dirs.root)}`,
       );
     }
   }
@@ -475,14 +483,24 @@ export class Head implements Part {
     await this.background.stop();
     this.closed = true;
     try {
-      this.seriesLog.recover();
-      this.wal.recover();
+      this.payLast();
       this.store.chunks.flush();
       this.seriesLog.sync();
       this.store.chunks.sync();
       this.wal.syncNow();
     } finally {
       this.abandon();
+    }
+  }
+
+  /** What is owed was never acknowledged: where the disk is still full, it goes. */
+  private payLast(): void {
+    try {
+      this.seriesLog.recover();
+      this.wal.recover();
+    } catch (error) {
+      if (!(error instanceof StorageFullError)) throw error;
+      this.log(`closing without the last, unacknowledged writes: ${error.message}`);
     }
   }
 

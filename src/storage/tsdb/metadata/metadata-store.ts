@@ -272,7 +272,7 @@ export class MetadataStore {
     try {
       return LogFile.create(this.files, this.path, METADATA_MAGIC, 1);
     } catch (error) {
-      throw storageError(`cannot create ${this.path}`, error);
+      throw storageError(`cannot create ${this.path}`, this.dir, error);
     }
   }
 

@@ -6,7 +6,9 @@
  * rows of that append, never runs ahead of the log by more than one unacknowledged append, and a retry that finds its rows
  * already in memory may be acknowledged once the debt is paid.
  */
+import { dirname } from 'node:path';
 import { StorageFullError } from '../../../contracts/sample-sink.ts';
+import { spaceText } from '../../../lib/disk-space.ts';
 import { type Files, writeAll } from './files.ts';
 import { FILE_HEADER_BYTES, putFileHeader } from './frame.ts';
 
@@ -96,7 +98,7 @@ export class LogFile {
     try {
       this.files.datasync(this.fd);
     } catch (error) {
-      throw storageError(`cannot sync ${this.path}`, error);
+      throw storageError(`cannot sync ${this.path}`, dirname(this.path), error);
     }
     this.dirty = false;
   }
@@ -128,7 +130,7 @@ export class LogFile {
       writeAll(this.files, this.fd, bytes, length, this.size);
     } catch (error) {
       this.cutBack();
-      throw storageError(`cannot write ${length} bytes to ${this.path}`, error);
+      throw storageError(`cannot write ${length} bytes to ${this.path}`, dirname(this.path), error);
     }
     this.size += length;
     this.dirty = true;
@@ -144,10 +146,11 @@ export class LogFile {
   }
 }
 
-export function storageError(what: string, error: unknown): StorageFullError {
+/** @param dir where room is missing, if it is */
+export function storageError(what: string, dir: string, error: unknown): StorageFullError {
   const reason = error instanceof Error ? error.message : String(error);
   return new StorageFullError(
-    `${what}: ${reason}. Nothing is acknowledged until writing works again; free disk space`,
+    `${what}: ${reason}; ${spaceText(dir)}. Nothing is acknowledged until writing works again; free disk space`,
     {
       cause: error,
     },

@@ -6,6 +6,7 @@
  * rest serves now and the damage is reported once. All is told to the caller in a report.
  */
 import path from 'node:path';
+import { isNoSpace } from '../../../lib/disk-space.ts';
 import { type Files, readAll, writeAll } from './files.ts';
 import { FILE_HEADER_BYTES, FrameReader } from './frame.ts';
 import { CorruptRecordError } from './varint.ts';
@@ -122,7 +123,15 @@ function cutEnd(
   report.tornBytes += size - end;
   if (!isLast) {
     const kept = quarantineName(files, quarantineDir, file);
-    files.copy(file, kept);
+    try {
+      files.copy(file, kept);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      files.remove(kept);
+      const what = `last ${size - end} bytes are damaged and were skipped; too full a disk to set them aside`;
+      report.damage.push({ file, what });
+      return;
+    }
     report.damage.push({
       file,
       what: `last ${size - end} bytes are damaged and were cut off; the whole is in ${kept}`,

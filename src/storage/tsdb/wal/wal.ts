@@ -7,6 +7,7 @@
  * per series; `truncate` removes segments that nothing needs any more.
  */
 import path from 'node:path';
+import { isNoSpace } from '../../../lib/disk-space.ts';
 import { type Files, nodeFiles } from './files.ts';
 import { LogFile, storageError } from './log-file.ts';
 
@@ -28,7 +29,8 @@ export class Wal {
   private readonly files: Files;
   private readonly segmentBytesMax: number;
   private readonly sync: SyncPolicy;
-  private current: LogFile;
+  /** null where the disk was too full to begin it: the next append tries again. */
+  private current: LogFile | null = null;
   /** Sizes of closed segments that still exist, by number, ascending. */
   private readonly closed = new Map<number, number>();
   /** Closed but not yet synced. */
@@ -37,7 +39,10 @@ export class Wal {
   /** A segment's name may not be durable yet. */
   private newName = false;
 
-  /** Opens a log whose old segments (number and size) have been replayed; writing goes on in a new one. */
+  /**
+   * Opens a log whose old segments (number and size) have been replayed; writing goes on in a new one. A full disk is no reason not
+   * to open: what is there can be read, and appends are refused until the segment can be begun.
+   */
   constructor(dir: string, old: ReadonlyMap<number, number>, next: number, options: WalOptions = {}) {
     this.dir = dir;
     this.files = options.files ?? nodeFiles;
@@ -48,14 +53,32 @@ export class Wal {
       this.closedBytes += size;
     }
     this.segment = next;
-    this.current = LogFile.create(this.files, segmentPath(dir, next), WAL_MAGIC, next);
-    this.files.syncDir(dir);
+    try {
+      this.begun();
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+    }
+  }
+
+  /** The segment to write to; throws a StorageFullError where there is still no room to begin it. */
+  private begun(): LogFile {
+    if (this.current !== null) return this.current;
+    let file: LogFile;
+    try {
+      file = LogFile.create(this.files, segmentPath(this.dir, this.segment), WAL_MAGIC, this.segment);
+      this.files.syncDir(this.dir);
+    } catch (error) {
+      throw storageError(`cannot create WAL segment ${this.segment} in ${this.dir}`, this.dir, error);
+    }
+    this.current = file;
+    return file;
   }
 
   /** Writes, and with policy `always` syncs, what an earlier append owes; throws a StorageFullError where that fails. */
   recover(): void {
-    this.current.recover();
-    if (this.sync === 'always') this.current.sync();
+    const current = this.begun();
+    current.recover();
+    if (this.sync === 'always') current.sync();
   }
 
   /** What a record refers to must be as durable as the record. */
@@ -66,20 +89,23 @@ export class Wal {
   /** To be called before rows are applied: their samples belong to the segment number that holds afterwards. */
   prepare(): void {
     this.recover();
-    if (this.current.size >= this.segmentBytesMax) this.rotate();
+    if (this.begun().size >= this.segmentBytesMax) this.rotate();
   }
 
   append(bytes: Uint8Array, length: number): void {
-    this.current.append(bytes, length);
-    if (this.sync === 'always') this.current.sync();
+    const current = this.begun();
+    current.append(bytes, length);
+    if (this.sync === 'always') current.sync();
   }
 
   owe(bytes: Uint8Array, length: number): void {
-    this.current.owe(bytes, length);
+    // What owes has been prepared, so it has a segment.
+    this.begun().owe(bytes, length);
   }
 
   /** Starts a new segment. */
   rotate(): void {
+    const before = this.begun();
     const next = this.segment + 1;
     let file: LogFile;
     try {
@@ -88,12 +114,12 @@ export class Wal {
       if (this.sync === 'always') this.files.syncDir(this.dir);
       else this.newName = true;
     } catch (error) {
-      throw storageError(`cannot create WAL segment ${next} in ${this.dir}`, error);
+      throw storageError(`cannot create WAL segment ${next} in ${this.dir}`, this.dir, error);
     }
-    this.closed.set(this.segment, this.current.size);
-    this.closedBytes += this.current.size;
-    if (this.sync === 'never' || !this.current.dirty) this.current.close();
-    else this.unsynced.push(this.current);
+    this.closed.set(this.segment, before.size);
+    this.closedBytes += before.size;
+    if (this.sync === 'never' || !before.dirty) before.close();
+    else this.unsynced.push(before);
     this.current = file;
     this.segment = next;
   }
@@ -115,7 +141,7 @@ export class Wal {
   }
 
   get bytes(): number {
-    return this.closedBytes + this.current.size;
+    return this.closedBytes + (this.current?.size ?? 0);
   }
 
   get segments(): number {
@@ -136,7 +162,7 @@ export class Wal {
       }
       file.close();
     }
-    await this.current.syncInBackground();
+    await this.current?.syncInBackground();
     if (!this.newName) return;
     this.newName = false;
     try {
@@ -153,14 +179,14 @@ export class Wal {
       file.close();
     }
     this.unsynced = [];
-    this.current.sync();
+    this.current?.sync();
     this.files.syncDir(this.dir);
   }
 
   close(): void {
     for (const file of this.unsynced) file.close();
     this.unsynced = [];
-    this.current.close();
+    this.current?.close();
   }
 }
 
