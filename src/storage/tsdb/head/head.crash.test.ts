@@ -241,6 +241,59 @@ test('a full disk refuses, keeps answering, and recovers by itself', () => {
   }
 });
 
+test('a head opens on a full disk, answers, refuses, and goes on when there is room', async () => {
+  for (let room = 0; room < 200; room += 4) {
+    const dir = temporaryDir();
+    const first = new Head({ dir, ...small });
+    first.append('default', batchOf('default', rows(A, 0, 300)));
+    const acknowledged = all(first);
+    first.abandon();
+    const disk = new FullDisk();
+    disk.room = room;
+    const head = new Head({ dir, files: disk.files, ...small });
+    assert.deepEqual(all(head), acknowledged);
+    let n = 0;
+    // What little room there is may be used up by a few appends.
+    const append = (): unknown => head.append('default', batchOf('default', rows(A, 10_000 + 100 * n++, 1)));
+    assert.throws(() => {
+      for (let i = 0; i < 10; i++) append();
+    }, StorageFullError);
+    await head.maintain();
+    // Killed and started again while full: nothing has gone.
+    const { head: again, done } = reopened(dir);
+    const kept = all(again);
+    done();
+    for (const [key, samples] of acknowledged) assert.deepEqual(kept.get(key)?.slice(0, samples.length), samples);
+    disk.room = Infinity;
+    n--;
+    append();
+    const now = all(head);
+    await head.close();
+    const { head: later, done: end } = reopened(dir);
+    assert.deepEqual(later.report.damage, []);
+    assert.deepEqual(all(later), now);
+    end();
+    fs.rmSync(dir, { recursive: true });
+  }
+});
+
+test('a head that was opened on a full disk closes on it', async () => {
+  const dir = temporaryDir();
+  const first = new Head({ dir, ...small });
+  first.append('default', batchOf('default', rows(A, 0, 20)));
+  const acknowledged = all(first);
+  first.abandon();
+  const disk = new FullDisk();
+  disk.room = 0;
+  const head = new Head({ dir, files: disk.files, ...small });
+  assert.throws(() => head.append('default', batchOf('default', rows(A, 9000, 1))), StorageFullError);
+  await head.close();
+  const { head: later, done } = reopened(dir);
+  assert.deepEqual(all(later), acknowledged);
+  done();
+  fs.rmSync(dir, { recursive: true });
+});
+
 test('chunk pages that cannot be written hold back the WAL, not the samples', async () => {
   const dir = temporaryDir();
   const disk = new FullDisk();
