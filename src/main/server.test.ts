@@ -119,7 +119,7 @@ test('a changed file is taken at once, a bad one leaves the old running and says
   const address = target.address();
   const port = typeof address === 'object' ? address?.port : 0;
   const jobs = (interval: string): string =>
-    `host: {enabled: false}\nscrape_configs:\n  - job_name: j\n    scrape_interval: ${interval}\n    scrape_timeout: 1s\n    static_configs: [{targets: ["127.0.0.1:${port}"]}]\n    consul_sd_configs: [{server: "x"}]\n`;
+    `host: {enabled: false}\nscrape_configs:\n  - job_name: j\n    scrape_interval: ${interval}\n    scrape_timeout: 1s\n    static_configs: [{targets: ["127.0.0.1:${port}"]}]\n    ec2_sd_configs: [{region: "x"}]\n`;
   const { server, engine, dir } = await start(t, [], { 'sightline.yaml': jobs('1s') });
   await until('a scrape', async () => engine.sink.lines().some(line => line.startsWith('a{')));
   const targets = (await (await fetch(`${server.url}/api/v1/targets`)).json()) as {
@@ -128,7 +128,7 @@ test('a changed file is taken at once, a bad one leaves the old running and says
   assert.equal(targets.data.activeTargets[0]?.health, 'up');
   assert.match(
     await text(`${server.url}/metrics`),
-    /sightline_config_unsupported\{file="[^"]*sightline\.yaml",key="scrape_configs\.consul_sd_configs"\} 1/,
+    /sightline_config_unsupported\{file="[^"]*sightline\.yaml",key="scrape_configs\.ec2_sd_configs"\} 1/,
   );
 
   writeFileSync(join(dir, 'sightline.yaml'), jobs('1sec'));
