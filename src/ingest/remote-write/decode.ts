@@ -85,25 +85,42 @@ export function decodeWriteRequest(
   });
 }
 
-/** Decompresses a body into the kernel's memory. A receiver of version 2.0 must refuse gzip and deflate. */
+/**
+ * Decompresses a body into the kernel's memory. The specifications know snappy alone; vmagent and the like send zstd where a server takes it.
+ * Without a word about it, old senders mean snappy and people with curl nothing.
+ */
 export function loadBody(body: Uint8Array, encoding: string, kernel: IngestKernel): void {
   switch (encoding) {
     case 'snappy':
       kernel.loadSnappy(body);
       return;
     case '':
-    case 'identity':
-      kernel.loadPlain(body);
+      loadUnnamed(body, kernel);
       return;
     case 'zstd':
+      if (!isZstd(body)) throw new WriteDecodeError('Content-Encoding says zstd, the body is not', 'unsupported');
       kernel.loadPlain(inflate(zlib.zstdDecompressSync, body, encoding));
       return;
     default:
       throw new WriteDecodeError(
-        `Content-Encoding ${JSON.stringify(encoding)} is not supported; send snappy, zstd or none`,
+        `Content-Encoding ${JSON.stringify(encoding)} is not supported; send snappy or zstd`,
         'unsupported',
       );
   }
+}
+
+/** A message that is also a sound snappy block does not occur: the block's length would have to fit to the byte. */
+function loadUnnamed(body: Uint8Array, kernel: IngestKernel): void {
+  try {
+    kernel.loadSnappy(body);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    kernel.loadPlain(body);
+  }
+}
+
+function isZstd(body: Uint8Array): boolean {
+  return body[0] === 0x28 && body[1] === 0xb5 && body[2] === 0x2f && body[3] === 0xfd;
 }
 
 /** As `loadBody`, for decoders that need no kernel; snappy is not among their encodings. */
