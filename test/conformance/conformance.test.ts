@@ -21,7 +21,7 @@ test('suites are chosen by number, folder or name', () => {
   );
   assert.deepEqual(
     chosen(['02-compliance', 'relabel']).parts.map(part => part.name),
-    ['promql', 'promql-values', 'remote-write-receiver', 'relabel'],
+    ['promql', 'promql-values', 'remote-write-receiver', 'remote-write-sender', 'relabel'],
   );
   assert.deepEqual(chosen(['17']).unknown, ['17']);
 });

@@ -13,6 +13,7 @@ import { runConfigFiles } from './prometheus-config.ts';
 import { runPromql, runPromqlValues } from './promql.ts';
 import { runRelabel } from './relabel.ts';
 import { runReceiver } from './remote-write.ts';
+import { runSender } from './remote-write-sender.ts';
 import { type Runner, Score } from './score.ts';
 
 export interface Part {
@@ -28,6 +29,7 @@ export const PARTS: readonly Part[] = [
   { suite: '02-compliance', name: 'promql', run: runPromql },
   { suite: '02-compliance', name: 'promql-values', run: runPromqlValues, program: 'prometheus' },
   { suite: '02-compliance', name: 'remote-write-receiver', run: runReceiver },
+  { suite: '02-compliance', name: 'remote-write-sender', run: runSender },
   { suite: '03-exposition', name: 'exposition', run: runExposition },
   { suite: '03-exposition', name: 'names-and-durations', run: runNegotiation },
   { suite: '04-prom-rules-config', name: 'relabel', run: runRelabel },

@@ -1,7 +1,6 @@
 /** A receiver of remote write for tests: keeps every request as it came, decoded field by field, and answers as it is told. */
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
 import { ProtobufReader } from '../../src/lib/protobuf.ts';
 import { snappyDecompress } from '../../src/lib/snappy.ts';
 
@@ -32,6 +31,8 @@ export interface ReceivedSeries {
 export interface ReceivedRequest {
   /** ms, monotonic. */
   at: number;
+  method: string;
+  path: string;
   headers: IncomingHttpHeaders;
   body: Uint8Array;
   status: number;
@@ -63,7 +64,7 @@ export class RemoteReceiver {
     request.on('error', () => {});
     request.on('end', () => {
       const body = Buffer.concat(parts);
-      const received = decode(request.headers, body);
+      const received = decode(request.method ?? '', request.url ?? '', request.headers, body);
       const answer = this.plan(received, this.requests.length);
       received.status = answer.status;
       this.requests.push(received);
@@ -76,7 +77,7 @@ export class RemoteReceiver {
     });
   });
 
-  static async start(t: TestContext | { after(fn: () => void): void }, port = 0): Promise<RemoteReceiver> {
+  static async start(t: { after(cleanUp: () => void | Promise<void>): void }, port = 0): Promise<RemoteReceiver> {
     const receiver = new RemoteReceiver();
     await receiver.listen(port);
     t.after(() => receiver.stop());
@@ -124,10 +125,12 @@ function writtenHeaders(request: ReceivedRequest): Record<string, string> {
   };
 }
 
-function decode(headers: IncomingHttpHeaders, body: Uint8Array): ReceivedRequest {
+function decode(method: string, path: string, headers: IncomingHttpHeaders, body: Uint8Array): ReceivedRequest {
   const v2 = /write\.v2\.request/i.test(headers['content-type'] ?? '');
   const request: ReceivedRequest = {
     at: performance.now(),
+    method,
+    path,
     headers,
     body,
     status: 0,
