@@ -29,6 +29,10 @@ const RETRY_AFTER_MAX_S = 60;
 /** Memory comes back when series have left or the load has moved: not at once. */
 const MEMORY_RETRY_AFTER_S = 15;
 
+/** Of series that are known as refused, whose words are no longer remembered. */
+const REFUSED_AGAIN =
+  'series that were refused before; the first answer named them. See limits in the configuration and /sightline/api/v1/cardinality';
+
 export function admissionSink(deps: AdmissionSinkDeps): SampleSink {
   const { sink, ledger, senders, origin } = deps;
   return {
@@ -39,6 +43,7 @@ export function admissionSink(deps: AdmissionSinkDeps): SampleSink {
         admitBatch(deps, tenant, items);
         const result = await sink.append(tenant, batch, again);
         ledger.took(tenant, items, result);
+        for (const rejection of result.rejected) if (rejection.example === '') rejection.example = REFUSED_AGAIN;
         ledger.exemplars(tenant, exemplars, result.exemplars);
         if ((result.newSeries ?? 0) > 0) senders.made(tenant, result.newSeries as number);
         return result;

@@ -252,7 +252,8 @@ export class Appender {
     const end = batch.labelEnd[i] as number;
     const reason = gate === null ? null : gate.admit(tenant.id, batch.labelBytes, start, end);
     if (gate !== null && reason !== null) {
-      const text = gate.explain();
+      // Words cost more than the refusal: they are found for the first of a batch, and for as many as are remembered.
+      const text = this.refused.hasRoomForText || !this.isTold(reason) ? gate.explain() : '';
       this.refused.add(hashes, i * 4, reason, text);
       return this.refuse(reason, samples, text);
     }
@@ -265,6 +266,11 @@ export class Appender {
     counts.newSeries++;
     this.tap?.renew(ref);
     return ref;
+  }
+
+  /** Whether this batch has an example of such a refusal. */
+  private isTold(reason: SeriesRefusal): boolean {
+    return this.counts.refused?.some(r => r.reason === reason && r.example !== '') ?? false;
   }
 
   private refuse(reason: SeriesRefusal, samples: number, text: string): -1 {

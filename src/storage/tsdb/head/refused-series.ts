@@ -8,10 +8,10 @@
 import type { SeriesRefusal } from '../../../contracts/series-gate.ts';
 
 const CAPACITY_FIRST = 1 << 10;
-/** 9 bytes each: 18 MB. */
-const CAPACITY_MAX = 1 << 21;
+/** 9 bytes each: 5 MB. More would make the last growth hold the thread for more than some 10 ms. */
+const CAPACITY_MAX = 1 << 19;
 /** Refused series of which it is known what was said. */
-const TEXTS_MAX = 4096;
+const TEXTS_MAX = 1024;
 
 const REASONS: readonly SeriesRefusal[] = [
   'label_blocked',
@@ -40,6 +40,10 @@ export class RefusedSeries {
     this.clear();
   }
 
+  get hasRoomForText(): boolean {
+    return this.texts.size < TEXTS_MAX;
+  }
+
   /** Why the series was refused; null where it was not. */
   find(hashes: Uint32Array, at: number): SeriesRefusal | null {
     if (this.count === 0) return null;
@@ -56,7 +60,7 @@ export class RefusedSeries {
     if (++this.count > this.reasons.length * 0.7) this.grow();
     const slot = this.slotOf(a, b);
     this.put(slot, a, b, REASONS.indexOf(reason));
-    if (this.texts.size < TEXTS_MAX) this.texts.set(slot, text);
+    if (text !== '' && this.texts.size < TEXTS_MAX) this.texts.set(slot, text);
   }
 
   private put(slot: number, a: number, b: number, reason: number): void {
