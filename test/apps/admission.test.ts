@@ -138,7 +138,7 @@ test('an explosion, small: the limit holds, the other tenant reads what it write
   const limit = 5000;
   const config = `${QUIET}limits: {tenants: {${EXPLODING}: {active_series: ${limit}}}}\n`;
   const server = await Sightline.start(t, { config, args: ['--shards', '2'] });
-  const plan = { series: 25_000, limit, perRequest: 1000, connections: 3, seed: 7 };
+  const plan = { series: 25_000, reason: 'too_many_series' as const, perRequest: 1000, connections: 3, seed: 7 };
   const report = await explode(server, plan);
   assert.equal(report.refused, plan.series - limit);
   const owner = { signal: 'metrics', tenant: EXPLODING };

@@ -19,7 +19,13 @@ test('5 M series on a limit of 1 M', async t => {
   const limit = 1_000_000;
   const config = `${QUIET_CONFIG}limits: {tenants: {${EXPLODING}: {active_series: ${limit}}}}\n`;
   const server = await Sightline.start(t, { config });
-  const plan = { series: 5_000_000, limit, perRequest: 5000, connections: 4, seed: 20261122 };
+  const plan = {
+    series: 5_000_000,
+    reason: 'too_many_series' as const,
+    perRequest: 5000,
+    connections: 4,
+    seed: 20261122,
+  };
   const report = await explode(server, plan);
   t.diagnostic(JSON.stringify(report));
   assert.equal(report.refused, plan.series - limit);
@@ -45,4 +51,24 @@ test('5 M series on a limit of 1 M', async t => {
   if (complete) assert.equal(after, 20);
   assert.equal(await server.stop(), 0);
   assert.doesNotMatch(server.stderr, /"level":"(error|fatal)"/);
+});
+
+test('3 M series without a limit of their own, on 1 GiB of memory', async t => {
+  const none = '{active_series: 0, series_per_metric: 0}';
+  const config = `${QUIET_CONFIG}limits: {memory: 1GiB, tenants: {${EXPLODING}: ${none}}}\n`;
+  const server = await Sightline.start(t, { config });
+  const plan = {
+    series: 3_000_000,
+    reason: 'memory_pressure' as const,
+    perRequest: 5000,
+    connections: 4,
+    seed: 20261123,
+  };
+  const report = await explode(server, plan);
+  t.diagnostic(JSON.stringify(report));
+  assert.ok(report.refused + report.putOff > 0);
+  const kept = await seriesOf(server, EXPLODING);
+  assert.equal(kept + report.refused + report.putOff, plan.series, 'every series is accounted for');
+  assert.ok(report.residentMaxBytes < 2 ** 30, `${report.residentMaxBytes} bytes resident`);
+  assert.equal(await server.stop(), 0);
 });

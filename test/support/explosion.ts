@@ -9,9 +9,10 @@ import { remoteWrite, type WriteSeries } from './remote-write.ts';
 import type { Sightline } from './sightline.ts';
 
 export interface ExplosionPlan {
-  /** Series that the one tenant sends, and how many it may have. */
+  /** Series that the one tenant sends. */
   series: number;
-  limit: number;
+  /** What they are refused for. */
+  reason: 'too_many_series' | 'memory_pressure';
   perRequest: number;
   connections: number;
   seed: number;
@@ -24,7 +25,11 @@ export const QUIET = 'quiet';
 
 export interface ExplosionReport {
   sent: number;
+  /** Samples refused (400), and those of requests that were put off (429). */
   refused: number;
+  putOff: number;
+  /** At the end, and the most that was seen. */
+  residentMaxBytes: number;
   residentBytes: number;
   quietRounds: number;
 }
@@ -35,6 +40,8 @@ export async function explode(server: Sightline, plan: ExplosionPlan): Promise<E
   const startMs = Math.floor(Date.now() / 1000) * 1000 - 600_000;
   let next = 0;
   let refused = 0;
+  let putOff = 0;
+  let residentMaxBytes = 0;
   let ended = false;
   const client = async (): Promise<void> => {
     for (;;) {
@@ -46,10 +53,14 @@ export async function explode(server: Sightline, plan: ExplosionPlan): Promise<E
       for (let i = from; i < to; i++) batch.push(explodingSeries(i, salt, startMs));
       const { status, body } = await remoteWrite(server.url, batch, { tenant: EXPLODING });
       if (status === 204) continue;
+      if (status === 429 && plan.reason === 'memory_pressure') {
+        putOff += batch.length;
+        continue;
+      }
       assert.equal(status, 400, body);
-      const told = /^(\d+) refused, too_many_series: metric requests_total: .*limits\.active_series/.exec(body);
-      assert.ok(told !== null, body);
-      refused += Number(told[1]);
+      const told = /^(\d+) refused, (\w+): (metric requests_total: a new series|series that were refused)/.exec(body);
+      assert.equal(told?.[2], plan.reason, body);
+      refused += Number(told?.[1]);
     }
   };
   let quietRounds = 0;
@@ -60,6 +71,7 @@ export async function explode(server: Sightline, plan: ExplosionPlan): Promise<E
       const { status, body } = await remoteWrite(server.url, batch, { tenant: QUIET });
       assert.equal(status, 204, body);
       quietRounds++;
+      residentMaxBytes = Math.max(residentMaxBytes, residentBytes(server.pid));
       const text = await fetch(`${server.url}/api/v1/query?query=sum(fine)&time=${timeMs / 1000}`, {
         headers: { 'x-scope-orgid': QUIET },
       }).then(r => r.text());
@@ -73,7 +85,14 @@ export async function explode(server: Sightline, plan: ExplosionPlan): Promise<E
     ended = true;
   }
   await beside;
-  return { sent: plan.series, refused, residentBytes: residentBytes(server.pid), quietRounds };
+  return {
+    sent: plan.series,
+    refused,
+    putOff,
+    residentMaxBytes,
+    residentBytes: residentBytes(server.pid),
+    quietRounds,
+  };
 }
 
 function explodingSeries(i: number, salt: number, timeMs: number): WriteSeries {
