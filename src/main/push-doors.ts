@@ -200,7 +200,8 @@ class LineRate {
   }
 }
 
-function countLines(bytes: Uint8Array): number {
+/** The last one may lack its end. */
+export function countLines(bytes: Uint8Array): number {
   let count = 0;
   for (let p = 0; p < bytes.length; count++) {
     const eol = bytes.indexOf(NEWLINE, p);

@@ -6,7 +6,7 @@ import type { IngestService, PushNaming } from '../contracts/ingest-service.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import { errorText, type Logger } from '../lib/log.ts';
 import type { TenantId } from '../model/tenant.ts';
-import type { DoorTaker } from './push-doors.ts';
+import { countLines, type DoorTaker } from './push-doors.ts';
 
 export interface LineFeederOptions {
   ingest: IngestService;
@@ -77,7 +77,7 @@ export class GraphiteFeeder implements DoorTaker {
       body.set(part, at);
       at += part.length;
     }
-    const lines = this.parts.length;
+    const lines = countLines(body);
     this.parts = [];
     this.bytes = 0;
     const sending = this.store(body, lines).finally(() => {
@@ -88,7 +88,7 @@ export class GraphiteFeeder implements DoorTaker {
     this.underWay.add(sending);
   }
 
-  private async store(body: Uint8Array, parts: number): Promise<void> {
+  private async store(body: Uint8Array, lines: number): Promise<void> {
     const { ingest, tenant, naming, onStored, onDropped, log } = this.options;
     const request = {
       protocol: 'graphite',
@@ -105,7 +105,7 @@ export class GraphiteFeeder implements DoorTaker {
       for (const { reason, count } of response.rejected ?? []) onDropped(reason, count);
       this.failing = false;
     } catch (error) {
-      onDropped('not_stored', parts);
+      onDropped('not_stored', lines);
       if (!this.failing) log.warn({ error: errorText(error) }, 'lines cannot be stored');
       this.failing = true;
     }

@@ -14,10 +14,14 @@ export class Sketch {
   private readonly positive = new Map<number, number>();
   private readonly negative = new Map<number, number>();
   private zeros = 0;
+  private min = Number.POSITIVE_INFINITY;
+  private max = Number.NEGATIVE_INFINITY;
   count = 0;
 
   add(value: number, weight: number): void {
     this.count += weight;
+    if (value < this.min) this.min = value;
+    if (value > this.max) this.max = value;
     if (value > 0) bump(this.positive, value, weight);
     else if (value < 0) bump(this.negative, -value, weight);
     else this.zeros += weight;
@@ -26,6 +30,8 @@ export class Sketch {
   merge(other: Sketch): void {
     this.count += other.count;
     this.zeros += other.zeros;
+    this.min = Math.min(this.min, other.min);
+    this.max = Math.max(this.max, other.max);
     for (const [bin, weight] of other.positive) this.positive.set(bin, (this.positive.get(bin) ?? 0) + weight);
     for (const [bin, weight] of other.negative) this.negative.set(bin, (this.negative.get(bin) ?? 0) + weight);
   }
@@ -34,6 +40,8 @@ export class Sketch {
     this.positive.clear();
     this.negative.clear();
     this.zeros = 0;
+    this.min = Number.POSITIVE_INFINITY;
+    this.max = Number.NEGATIVE_INFINITY;
     this.count = 0;
   }
 
@@ -58,7 +66,8 @@ export class Sketch {
     for (let i = 0; i < quantiles.length; i++) {
       const rank = (quantiles[i] as number) * this.count;
       while (at < values.length - 1 && seen < rank) seen += weights[++at] as number;
-      out[i] = values[at] ?? Number.NaN;
+      // A bucket's middle may lie outside of what was seen.
+      out[i] = values.length === 0 ? Number.NaN : Math.min(this.max, Math.max(this.min, values[at] as number));
     }
   }
 }
