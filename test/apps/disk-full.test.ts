@@ -13,10 +13,10 @@ import { type Answer, remoteWrite, type WriteSeries } from '../support/remote-wr
 import { runCli, Sightline } from '../support/sightline.ts';
 
 /** A mounted tmpfs, or '' where this user cannot mount. */
-function mountTmpfs(t: TestContext, size: string): string {
+function mountTmpfs(t: TestContext, size: string, files = 0): string {
   const dir = mkdtempSync(join(tmpdir(), 'sightline-small-'));
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', dir], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},nr_inodes=${files}`, 'tmpfs', dir], { stdio: 'ignore' });
   } catch {
     rmSync(dir, { recursive: true });
     return '';
@@ -202,6 +202,35 @@ test('a start on a completely full disk serves queries, refuses writes with the 
   await load.verify(server, 'after kill -9');
   const { text } = await ready(server);
   assert.equal(text, 'Sightline is ready.\n');
+});
+
+test('a disk with room for no more files is a full disk, also for a start', async t => {
+  const small = mountTmpfs(t, '48m', 400);
+  if (small === '') return t.skip('skipped: needs root and tmpfs');
+  const data = join(small, 'data');
+  const args = ['--data-dir', data, '--shards', '2', '--log-level', 'error'];
+  const server = await Sightline.start(t, { config: 'host: {enabled: false}\nself: {interval: 1h}\n', args });
+  const load = new Numbered(Date.now() - 3_600_000);
+  assert.equal((await load.write(server)).status, 204);
+  for (const end of ['kill', 'stop'] as const) {
+    await server[end]();
+    const names: string[] = [];
+    assert.throws(() => {
+      for (;;) {
+        const name = join(small, `name-${names.length}`);
+        writeFileSync(name, '');
+        names.push(name);
+      }
+    }, /ENOSPC/);
+    await server.launch();
+    const refused = await load.write(server);
+    assert.equal(refused.status, 503, refused.body);
+    assert.match(refused.body, /room for no more files/);
+    await load.verify(server, `no more files, after ${end}`);
+    for (const name of names) rmSync(name);
+    await until('writes to go on', async () => (await load.write(server)).status === 204);
+    await load.verify(server, `room for files again, after ${end}`);
+  }
 });
 
 test('a new data folder on a full disk is refused with the reason, and nothing of it stands in the way later', async t => {

@@ -2,16 +2,23 @@
  * The state database as a file: opened, brought to the newest schema, its statements prepared; also on a disk without a byte left.
  *
  * In WAL mode connections share an index in a file of its own, `-shm`, made anew by the first of them. Where there is no room for it,
- * a connection can do without: it keeps the index to itself and locks all others out (`alone`). That is for reading what is there;
- * SQLite refuses changes by itself until there is room.
+ * a connection can do without: it keeps the index to itself and locks all others out. Where not even the log (`-wal`) can be made, an
+ * orderly end has left the whole in one file, which is read as one that nobody changes. Both are makeshifts for reading what is
+ * there: SQLite refuses changes by itself.
  */
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { migrate } from './migrations.ts';
+import { pathToFileURL } from 'node:url';
+import { hasRoom } from '../../lib/disk-space.ts';
+import { MIGRATIONS, migrate, schemaVersion } from './migrations.ts';
 
 /** SQLite's result codes: the disk is full, a file could not be extended or written, a file could not be made. */
 const SQLITE_FULL = 13;
 const SQLITE_IOERR = 10;
 const SQLITE_CANTOPEN = 14;
+/** What a change to a file opened for reading gets. */
+const SQLITE_READONLY = 8;
 
 const COLUMNS = 'kind, tenant, id, version, json, author, note, time_ms';
 
@@ -29,8 +36,8 @@ const STATEMENTS = {
 
 export interface SqliteFile {
   db: DatabaseSync;
-  /** Others are locked out, because there was no room to share. */
-  alone: boolean;
+  /** There was no room to open it as usual. */
+  makeshift: boolean;
   run: { [name in keyof typeof STATEMENTS]: StatementSync };
 }
 
@@ -39,13 +46,15 @@ export function openSqliteFile(file: string): SqliteFile {
   try {
     return open(file, false);
   } catch (error) {
-    if (!mayBeFull(error)) throw error;
-    try {
-      return open(file, true);
-    } catch {
-      // It was something else, or there is not even room for that.
-      throw error;
+    if (!mayBeFull(error) || hasRoom(dirname(file))) throw error;
+    for (const makeshift of [() => open(file, true), () => openUnchanging(file)]) {
+      try {
+        return makeshift();
+      } catch {
+        // It was something else, or there is not even room for that: the first error tells.
+      }
     }
+    throw error;
   }
 }
 
@@ -55,17 +64,38 @@ function open(file: string, alone: boolean): SqliteFile {
     if (alone) db.exec('PRAGMA locking_mode = EXCLUSIVE');
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000');
     migrate(db, file);
-    const run = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    return { db, alone, run: Object.fromEntries(run) as SqliteFile['run'] };
+    return { db, makeshift: alone, run: prepared(db) };
   } catch (error) {
     db.close();
     throw error;
   }
 }
 
+function openUnchanging(file: string): SqliteFile {
+  // What is in the log would be left out.
+  if ((statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) throw new Error(`${file} has a log`);
+  const url = pathToFileURL(file);
+  url.searchParams.set('immutable', '1');
+  const db = new DatabaseSync(url, { readOnly: true });
+  try {
+    if (schemaVersion(db) !== MIGRATIONS.length) throw new Error(`${file} must be upgraded first`);
+    return { db, makeshift: true, run: prepared(db) };
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function prepared(db: DatabaseSync): SqliteFile['run'] {
+  const run = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)] as const);
+  return Object.fromEntries(run) as SqliteFile['run'];
+}
+
 /** Whether an error of SQLite is one that a full disk brings. */
 export function mayBeFull(error: unknown): boolean {
   const { errcode, cause } = (error ?? {}) as { errcode?: number; cause?: unknown };
-  if (errcode !== undefined) return [SQLITE_FULL, SQLITE_IOERR, SQLITE_CANTOPEN].includes(errcode & 0xff);
+  if (errcode !== undefined) {
+    return [SQLITE_FULL, SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY].includes(errcode & 0xff);
+  }
   return cause !== undefined && mayBeFull(cause);
 }

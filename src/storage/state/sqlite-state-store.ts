@@ -16,7 +16,7 @@ import {
   type StateStore,
   type StateWrite,
 } from '../../contracts/state-store.ts';
-import { freeBytes, spaceText } from '../../lib/disk-space.ts';
+import { hasRoom, spaceText } from '../../lib/disk-space.ts';
 import { isValidTenant, type TenantId } from '../../model/tenant.ts';
 import { mayBeFull, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 
@@ -34,9 +34,6 @@ interface Row {
   time_ms: number;
 }
 
-/** Room worth trying to open the file as usual. */
-const SETTLE_BYTES = 1 << 20;
-
 export class SqliteStateStore implements StateStore {
   private readonly file: string;
   private readonly now: () => number;
@@ -51,9 +48,9 @@ export class SqliteStateStore implements StateStore {
 
   /** After a start on a full disk, tries to open the file as usual. True where it is so; cheap where there is nothing to do. */
   settle(): boolean {
-    const { alone, db } = this.opened;
-    if (!alone) return true;
-    if ((freeBytes(dirname(this.file)) ?? SETTLE_BYTES) < SETTLE_BYTES) return false;
+    const { makeshift, db } = this.opened;
+    if (!makeshift) return true;
+    if (!hasRoom(dirname(this.file))) return false;
     if (db.isOpen) db.close();
     try {
       this.opened = openSqliteFile(this.file);
@@ -61,7 +58,7 @@ export class SqliteStateStore implements StateStore {
       // The room has gone again: the next call tries again.
       return false;
     }
-    return !this.opened.alone;
+    return !this.opened.makeshift;
   }
 
   async get(key: StateKey): Promise<StateObject | null> {

@@ -11,7 +11,7 @@ import type { BlockStatus, TsdbStatus } from '../../contracts/admin.ts';
 import { type AppendResult, type Rejection, StorageFullError } from '../../contracts/sample-sink.ts';
 import type { SeriesGate } from '../../contracts/series-gate.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
-import { freeBytes, isNoSpace } from '../../lib/disk-space.ts';
+import { hasRoom, isNoSpace } from '../../lib/disk-space.ts';
 import { errorText, type Logger } from '../../lib/log.ts';
 import type { MetricsRegistry } from '../../lib/metrics.ts';
 import type { Matcher } from '../../model/matcher.ts';
@@ -74,9 +74,8 @@ const RULES_MARK = 'rules-seen.json';
 /** Bytes of a segment of the outgoing queue; a small queue has smaller ones, so that little is lost with one. */
 const FORWARD_SEGMENT_BYTES_MAX = 32 << 20;
 const UPKEEP_EVERY_MS = 10_000;
-/** A full disk is looked at this often, and is full no longer with so many bytes free (or with an append that succeeds). */
+/** A full disk is looked at this often; it is full no longer where there is some room again, or an append succeeds. */
 const FULL_LOOK_MS = 1000;
-const FULL_ROOM_BYTES = 1 << 20;
 /** With sync interval, exemplars and metadata are synced less often than samples: few, and never the only trace of anything. */
 const RARE_SYNC_MS = 1000;
 const BLOCK_CACHE_BYTES = 128 * 1024 * 1024;
@@ -205,16 +204,12 @@ export class TsdbShard extends ShardSource {
 
   /** Appends are also refused by a failing disk, or while a flush is behind: that is something else. */
   private isFullBy(error: StorageFullError): boolean {
-    return isNoSpace(error) || !this.hasRoom;
-  }
-
-  private get hasRoom(): boolean {
-    return (freeBytes(this.options.dir) ?? FULL_ROOM_BYTES) >= FULL_ROOM_BYTES;
+    return isNoSpace(error) || !hasRoom(this.options.dir);
   }
 
   private lookForRoom(): void {
     if (!this.full) return;
-    if (this.hasRoom && this.canWrite()) this.setFull(false);
+    if (hasRoom(this.options.dir) && this.canWrite()) this.setFull(false);
   }
 
   private setFull(full: boolean): void {
