@@ -15,11 +15,12 @@ import { Session } from './lib/session.ts';
 import { disk } from './parts/disk.ts';
 import { idle } from './parts/idle.ts';
 import { ingest } from './parts/ingest.ts';
+import { otlp } from './parts/otlp.ts';
 import { query } from './parts/query.ts';
 import { restart } from './parts/restart.ts';
 import { scrape } from './parts/scrape.ts';
 
-const RUNNERS: Record<Part, (session: Session) => Promise<void>> = { ingest, scrape, disk, restart, query, idle };
+const RUNNERS: Record<Part, (session: Session) => Promise<void>> = { ingest, scrape, otlp, disk, restart, query, idle };
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));

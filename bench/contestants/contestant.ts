@@ -24,6 +24,8 @@ export interface Launch {
   urlFrom?: RegExp;
   readyPath: string;
   writePath: string;
+  /** OTLP over HTTP; absent where it takes none. */
+  otlpPath?: string;
   /** Path before /api/v1. */
   queryPrefix: string;
   flush(server: Server): Promise<void>;
@@ -82,6 +84,12 @@ export class Server {
 
   get writeUrl(): string {
     return this.url + this.launch.writePath;
+  }
+
+  /** '' where it takes none. */
+  get otlpUrl(): string {
+    const { otlpPath } = this.launch;
+    return otlpPath === undefined ? '' : this.url + otlpPath;
   }
 
   get apiUrl(): string {

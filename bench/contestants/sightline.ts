@@ -34,24 +34,13 @@ export function sightline(options: SightlineOptions): Contestant {
       mkdirSync(data, { recursive: true });
       return {
         command: node,
-        args: [
-          ...profile,
-          cli,
-          'serve',
-          '--admin-api',
-          '--data-dir',
-          data,
-          '--http',
-          '127.0.0.1:0',
-          '--otlp-grpc',
-          'off',
-          '--otlp-http',
-          'off',
-          ...options.flags,
-        ],
+        args: [...profile, cli, 'serve', '--admin-api', '--data-dir', data, '--http', '127.0.0.1:0', ...options.flags],
+        // Variables, not flags: older checkouts do not know them, and only say so.
+        env: { SIGHTLINE_OTLP_GRPC: 'off', SIGHTLINE_OTLP_HTTP: 'off' },
         urlFrom: /(http:\/\/127\.0\.0\.1:\d+)/,
         readyPath: '/-/ready',
         writePath: '/api/v1/write',
+        otlpPath: '/v1/metrics',
         queryPrefix: '',
         flush: async server => {
           await callText(`${server.apiUrl}/admin/tsdb/flush`, { method: 'POST' });

@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['ingest', 'scrape', 'disk', 'restart', 'query', 'idle'] as const;
+export const PARTS = ['ingest', 'scrape', 'otlp', 'disk', 'restart', 'query', 'idle'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -34,6 +34,7 @@ export const HELP = `npm run bench -- [PART...] [FLAGS]
 Parts (all by default):
   ingest    remote write: samples per CPU-second and wall second, memory per series
   scrape    CPU share of scraping 1,000 targets of 1,000 series every 15 s
+  otlp      OTLP over HTTP: samples per CPU-second, beside remote write
   disk      bytes per sample at rest: counter, gauge, histogram and node data, at 15 s and 1 s
   restart   start after kill -9 under load: time, peak memory, acknowledged samples lost
   query     latency of 15 queries on the same data, and whether the answers agree

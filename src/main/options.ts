@@ -87,7 +87,7 @@ export interface ServeOptions {
 }
 
 /** Variables that are not flags: of tests and tools. */
-const OTHER_VARIABLES = new Set(['SIGHTLINE_SUITES']);
+const OTHER_VARIABLES = new Set(['SIGHTLINE_SUITES', 'SIGHTLINE_OTEL_SDKS']);
 
 export function parseServeOptions(
   args: readonly string[],
