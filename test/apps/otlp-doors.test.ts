@@ -1,14 +1,15 @@
 /** OTLP's doors as the wire sees them: paths, forms, compression, partial success, what is refused and how. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import zlib from 'node:zlib';
-import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { hashToken } from '../../src/api/auth/passwords.ts';
 import { metricsFromJson } from '../../src/ingest/otlp/json.ts';
 import { attributes, request } from '../../src/ingest/otlp/testing.ts';
 import { ProtobufReader } from '../../src/lib/protobuf.ts';
+import { needs, runProgramOrThrow } from '../support/programs.ts';
 import { Sightline } from '../support/sightline.ts';
 
 const WRITER = 'writer-token-0123456789';
@@ -43,9 +44,9 @@ async function post(url: string, body: Uint8Array | string, headers: Record<stri
 function call(
   address: string,
   body: Uint8Array,
-  options: { path?: string; metadata?: Metadata; gzip?: boolean } = {},
+  options: { path?: string; metadata?: Metadata; gzip?: boolean; tls?: ChannelCredentials } = {},
 ): Promise<Buffer | ServiceError> {
-  const client = new Client(address, credentials.createInsecure(), {
+  const client = new Client(address, options.tls ?? credentials.createInsecure(), {
     'grpc.default_compression_algorithm': options.gzip === true ? 2 : 0,
     'grpc.max_send_message_length': -1,
   });
@@ -264,4 +265,34 @@ test('where sign-in is asked for, both doors ask for it, and a token holds for i
   };
   assert.deepEqual([await grpc(''), await grpc('wrong'), await grpc(READER)], [16, 16, 7]);
   assert.deepEqual([await grpc(WRITER), await grpc(WRITER, 'a'), await grpc(WRITER, 'b')], [0, 0, 7]);
+});
+
+test('a gRPC door that other machines reach speaks TLS where the main port does', {
+  skip: needs('openssl'),
+}, async t => {
+  const certificate = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+  const server = await Sightline.start(t, {
+    config:
+      `${QUIET}http: {tls: {cert_file: server.pem, key_file: server.key}}\n` +
+      `auth: {tokens: [{name: agent, sha256: ${hashToken(WRITER)}, tenant: a, rights: [write]}]}\n`,
+    args: ['--otlp-grpc', '0.0.0.0:0'],
+    prepare: dir =>
+      runProgramOrThrow('openssl', [...certificate, ...names, '-keyout', 'server.key', '-out', 'server.pem'], dir),
+  });
+  const port = server.otlpGrpc.split(':')[1];
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${WRITER}`);
+  const tls = credentials.createSsl(readFileSync(join(server.dir, 'server.pem')));
+  assert.deepEqual(await call(`localhost:${port}`, protobuf(gauge('x', 1)), { metadata, tls }), Buffer.alloc(0));
+  assert.ok((await call(`localhost:${port}`, protobuf(gauge('x', 1)), { metadata })) instanceof Error);
+});
+
+test('a door that other machines would reach stays shut where nobody has to sign in', async t => {
+  const server = await Sightline.start(t, { config: QUIET, args: ['--otlp-http', '0.0.0.0:0'] });
+  assert.equal(server.otlpHttp, '(off)');
+  assert.match(
+    server.stderr + server.stdout,
+    /OTLP\/HTTP is shut: 0\.0\.0\.0:0 can be reached from other machines, and nobody/,
+  );
 });
