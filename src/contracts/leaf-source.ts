@@ -122,6 +122,8 @@ export interface LeafSource {
       maxSamples: number;
       /** Staleness markers stay in, for readers that look back themselves (remote read, federation); else they are left out. */
       keepStale?: boolean;
+      /** Where given, warnings about the samples are added to it. */
+      notes?: LeafNote[];
     },
     signal?: AbortSignal,
   ): Promise<RawSeries[]>;

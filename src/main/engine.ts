@@ -101,6 +101,9 @@ function front(options: EngineOptions, threads: readonly ShardThread[], close: (
       },
     },
     tsdb: admin.tsdb,
+    setRemoteRead: async settings => {
+      await Promise.all(threads.map(t => t.rpc.call<void>('setRemoteRead', settings)));
+    },
     setForward: async queue => {
       await Promise.all(threads.map(t => t.rpc.call<void>('setForward', queue)));
     },

@@ -15,6 +15,7 @@ import type { IdentityHasher } from '../lib/identity-hash.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
 import type { MetricsRegistry } from '../lib/metrics.ts';
 import type { TenantId } from '../model/tenant.ts';
+import type { RemoteReadSettings } from './remote-read-source.ts';
 import type { ReplayProgress } from './replay-progress.ts';
 
 export interface EngineOptions {
@@ -54,6 +55,8 @@ export interface Engine {
    * beyond `bytesMax` per shard; null ends the queues and removes them.
    */
   setForward?(queue: { tenant: TenantId; bytesMax: number } | null): Promise<void>;
+  /** Where PromQL queries of the default tenant look besides the own storage. */
+  setRemoteRead?(settings: RemoteReadSettings): Promise<void>;
   /** Threads besides the main one. */
   threads: number;
   /** Corrupt segments and blocks found since the start. */

@@ -30,7 +30,7 @@ const OVERRUN = 2;
 
 export class RemoteWriter {
   private readonly options: RemoteWriterOptions;
-  private engine: Pick<Engine, 'setForward'> | null = null;
+  private engine: Pick<Engine, 'setForward' | 'setRemoteRead'> | null = null;
   private thread: { worker: Worker; rpc: RpcPort } | null = null;
   private settings: RemoteSettings | null = null;
   private restart: Timer | null = null;
@@ -44,7 +44,7 @@ export class RemoteWriter {
   }
 
   /** Before the engine takes its first sample, so that none is missed. */
-  async open(engine: Pick<Engine, 'setForward'>, loaded: LoadedConfig): Promise<void> {
+  async open(engine: Pick<Engine, 'setForward' | 'setRemoteRead'>, loaded: LoadedConfig): Promise<void> {
     this.engine = engine;
     this.apply(loaded, true);
     await this.last;
@@ -58,7 +58,10 @@ export class RemoteWriter {
       queue: { bytesMax: config.forward.max_bytes, ageMaxMs: config.forward.max_age },
       starting,
     };
+    const { externalLabels } = settings;
+    const remoteRead = { endpoints: prometheus.remoteRead, externalLabels };
     this.last = this.last
+      .then(() => this.engine?.setRemoteRead?.(remoteRead))
       .then(() => this.change(settings))
       .catch(error => this.options.log.error({ error: errorText(error) }, 'remote write cannot be configured'));
   }

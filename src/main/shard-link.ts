@@ -29,6 +29,8 @@ export interface DeleteRequest {
 export interface ShardAdmin {
   status(tenant: TenantId, limit: number): Promise<TsdbStatus>;
   blocks(tenant: TenantId): Promise<BlockStatus[]>;
+  /** Time of the oldest sample, ms; Infinity where there is none. */
+  oldest(tenant: TenantId): Promise<number>;
   deleteSeries(request: DeleteRequest): Promise<void>;
   cleanTombstones(): Promise<void>;
   /** Writes a copy of the shard into a folder of its own. */
@@ -64,6 +66,7 @@ export function shardHandle(rpc: RpcPort): ShardHandle {
     admin: {
       status: (tenant, limit) => call<TsdbStatus>('status', { tenant, limit }),
       blocks: tenant => call<BlockStatus[]>('blocks', { tenant }),
+      oldest: tenant => call<number>('oldest', { tenant }),
       deleteSeries: request => call<void>('deleteSeries', request),
       cleanTombstones: () => call<void>('cleanTombstones', null),
       snapshot: (folder, skipHead) => call<void>('snapshot', { folder, skipHead }),
@@ -118,6 +121,7 @@ export function shardHandlers(own: ShardHandle): RpcHandlers {
       own.index.metadata(a.tenant, a.metric, a.limit),
     status: (a: { tenant: TenantId; limit: number }) => own.admin.status(a.tenant, a.limit),
     blocks: (a: { tenant: TenantId }) => own.admin.blocks(a.tenant),
+    oldest: (a: { tenant: TenantId }) => own.admin.oldest(a.tenant),
     deleteSeries: (a: DeleteRequest) => own.admin.deleteSeries(a),
     cleanTombstones: () => own.admin.cleanTombstones(),
     snapshot: (a: { folder: string; skipHead: boolean }) => own.admin.snapshot(a.folder, a.skipHead),

@@ -22,6 +22,7 @@ import { IdentityHasher } from '../lib/identity-hash.ts';
 import { createKernel } from '../lib/kernel/kernel.ts';
 import { errorText, type Logger } from '../lib/log.ts';
 import { type FamilySnapshot, LATENCY_BUCKETS, MetricsRegistry } from '../lib/metrics.ts';
+import type { TenantId } from '../model/tenant.ts';
 import type { LimitsConfig } from '../pipeline/admission/limits.ts';
 import { withoutReplicaLabels } from '../pipeline/replica-labels.ts';
 import { DEFAULT_QUERY_LIMITS } from '../query/limits/query-limits.ts';
@@ -33,11 +34,13 @@ import { SharedChangeFeed } from '../storage/tsdb/change-feed.ts';
 import type { TenantPolicy } from '../storage/tsdb/policies.ts';
 import { TsdbShard } from '../storage/tsdb/shard.ts';
 import { ShardAdmission } from './admission-shard.ts';
+import { RemoteReadSource } from './remote-read-source.ts';
 import type { ReplayProgress } from './replay-progress.ts';
 import { ShardExchange } from './shard-exchange.ts';
 import { localHandle, type ShardAdmin, type ShardHandle } from './shard-link.ts';
 import { ShardedSource } from './sharded-source.ts';
 import { policyRules } from './storage-rules.ts';
+import { VERSION } from './version.ts';
 
 export interface RuntimeOptions {
   index: number;
@@ -70,6 +73,7 @@ export class ShardRuntime {
   readonly ingest: IngestService;
   readonly scrapes: ScrapeStore;
   readonly query: QueryService;
+  readonly remoteRead: RemoteReadSource;
   private readonly metrics: MetricsRegistry;
 
   private constructor(
@@ -106,17 +110,24 @@ export class ShardRuntime {
     this.scrapes = new ScrapeSessions({ sink: this.sink, hasher, monotonic: () => systemClock.monotonic() });
     const leaves = createShardedLeafSource(all, options.index);
     const { query } = options;
+    this.remoteRead = new RemoteReadSource({
+      inner: leaves,
+      userAgent: `Sightline/${VERSION}`,
+      oldest: async tenant => Math.min(...(await Promise.all(all.map(h => h.admin.oldest(tenant))))),
+      now: () => systemClock.monotonic(),
+    });
     const slow = metrics.counter('sightline_slow_queries_total', 'Queries slower than query.slow_after.');
     const handler = createPrometheusQueryHandler({
       ...DEFAULT_HANDLER_OPTIONS,
       engine: createPromqlEngine({
-        source: leaves,
+        source: this.remoteRead,
         lookbackMs: query.lookback_delta,
         defaultSubqueryStepMs: 60_000,
         maxSamples: query.max_samples,
         features: { ...DEFAULT_FEATURES, delayedNameRemoval: false, startTimestamps: false, typeAndUnitLabels: false },
       }),
       index: new ShardedSource(all.map(h => h.index)),
+      uncached: () => this.remoteRead.active,
       raw: rawStreamOfLeafSource(leaves),
       changes: new SharedChangeFeed(options.changeMemory, options.count),
       cache: { bytesMax: RESULT_CACHE_BYTES, freshMs: FRESH_MS },
@@ -204,6 +215,12 @@ function homeOfTenant(tenant: string, count: number): number {
   return ((h ^ (h >>> 15)) >>> 0) % count;
 }
 
+/** The head's bound is that of all tenants. */
+function oldestIn(shard: TsdbShard, tenant: TenantId): number {
+  const blocks = shard.blocks.of(tenant).reduce((least, b) => Math.min(least, b.minT), Infinity);
+  return Math.min(blocks, shard.head.minT);
+}
+
 function policyOf(
   storage: Config['storage'],
   retention: { raw: number; '1m': number; '1h': number },
@@ -228,6 +245,7 @@ function adminOf(shard: TsdbShard): ShardAdmin {
   return {
     status: async (tenant, limit) => shard.status(tenant, limit),
     blocks: async tenant => shard.blockStatus(tenant),
+    oldest: async tenant => oldestIn(shard, tenant),
     deleteSeries: ({ tenant, matcherSets, minT, maxT }) => shard.deleteSeries(tenant, matcherSets, minT, maxT),
     cleanTombstones: () => shard.cleanTombstones(),
     snapshot: (folder, skipHead) => shard.snapshot(folder, skipHead),

@@ -13,6 +13,7 @@ import type { TenantId } from '../model/tenant.ts';
 import type { LimitsConfig } from '../pipeline/admission/limits.ts';
 import { explorerHandlers } from './admission-explorer.ts';
 import { queryHandlers } from './query-link.ts';
+import type { RemoteReadSettings } from './remote-read-source.ts';
 import { ReplayProgress } from './replay-progress.ts';
 import { scrapeHandlers } from './scrape-link.ts';
 import { type ShardHandle, shardHandle, shardHandlers } from './shard-link.ts';
@@ -80,6 +81,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
     ...(explorerHandlers(runtime.shard, runtime.admission) as typeof handlers),
     limits: (limits: LimitsConfig) => runtime.admission.replaceLimits(limits),
     metrics: () => runtime.metricsSnapshot(),
+    setRemoteRead: (a: RemoteReadSettings) => runtime.remoteRead.configure(a),
     setForward: (a: { tenant: TenantId; bytesMax: number } | null) => runtime.shard.setForward(a),
     close: () => runtime.close(),
   };

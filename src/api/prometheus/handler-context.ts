@@ -21,6 +21,8 @@ export interface QueryHandlerDeps {
   changes: ChangeFeed | null;
   /** null: no result cache. */
   cache: { bytesMax: number; freshMs: number } | null;
+  /** Whether results must not be cached now: they come from elsewhere too. */
+  uncached?(): boolean;
   clock: Clock;
   /** The same as the engine's. */
   features: ParserFeatures;

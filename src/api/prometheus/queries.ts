@@ -62,7 +62,7 @@ export async function rangeQuery(c: HandlerContext): Promise<QueryResponse> {
     const countSteps = params.get('stats') === 'all';
     const range = { tenant: request.tenant, query, startMs, endMs, stepMs, lookbackMs, countSteps, signal };
     // What the cache has was not counted.
-    const cache = countSteps || params.get('nocache') === '1' ? null : c.cache;
+    const cache = countSteps || params.get('nocache') === '1' || deps.uncached?.() === true ? null : c.cache;
     const result = await (cache ?? deps.engine).range(range);
     return answer(c, result, limit, signal);
   });

@@ -4,7 +4,7 @@
  * A query is parsed, planned for its times (plan.ts), evaluated over the whole step grid (eval/), and shaped into the
  * result its kind asks for. The engine keeps no state between queries.
  */
-import { type LeafSource, PromqlEvalError, type RawSeries } from '../../contracts/leaf-source.ts';
+import { type LeafNote, type LeafSource, PromqlEvalError, type RawSeries } from '../../contracts/leaf-source.ts';
 import type { TenantId } from '../../model/tenant.ts';
 import { type Grid, instantGrid, rangeGrid } from '../shared/grid.ts';
 import { Annotations } from './annotations.ts';
@@ -190,6 +190,7 @@ async function evalMatrix(evaluator: Evaluator, e: MatrixSelector, timeMs: numbe
   const begin = end - rangeMs;
   const before = selector.extended === null ? 0 : settings.lookbackMs;
   const after = selector.extended === 'smoothed' ? settings.lookbackMs : 0;
+  const notes: LeafNote[] = [];
   const series = await settings.source.selectRaw(
     settings.tenant,
     {
@@ -200,9 +201,11 @@ async function evalMatrix(evaluator: Evaluator, e: MatrixSelector, timeMs: numbe
       rangeMs,
       func: '',
       maxSamples: settings.maxSamples,
+      notes,
     },
     settings.signal,
   );
+  for (const { message } of notes) evaluator.ctx.notes.warn(message, null);
   evaluator.ctx.samplesRead += series.reduce((n, s) => n + s.timestamps.length + s.histogramTimestamps.length, 0);
   if (selector.extended === null) return series;
   return series
