@@ -368,7 +368,17 @@ test('classic histograms become native ones with custom buckets, from the binary
     counterResetHint: 0,
     integer: true,
   });
-  assert.equal(textRead({ ...options, keepClassic: true }).batch.seriesCount, 11);
+  const both = textRead({ ...options, keepClassic: true }).batch;
+  assert.equal(both.seriesCount, 11);
+  const name = (i: number): string => formatLabels(decodeLabels(both.labelBytes, both.labelStart[i], both.labelEnd[i]));
+  assert.deepEqual(
+    both.histograms?.map(h => name(h.series)),
+    ['h{a="1"}', 'h{a="2"}'],
+  );
+  const rows = Array.from({ length: both.seriesCount }, (_, i) => name(i));
+  assert.equal(new Set(rows).size, 11);
+  const at = rows.indexOf('h_bucket{a="2", le="+Inf"}');
+  assert.equal((both.sampleStart[at + 1] as number) - (both.sampleStart[at] as number), 1);
 });
 
 test('a steady scrape knows its series by their bytes; reading in parts changes nothing', () => {

@@ -17,6 +17,8 @@ const NONE = 0xffffffff;
 /** Text hash (4), identity hash (4), label start, label end, last generation, flags, the generation before the last, text start, end. */
 const WORDS = 15;
 const DROPPED = 1;
+/** Ended series that a cache bears before it looks at their share. */
+const ENDED_KEPT = 1000;
 
 export class SeriesCache {
   private readonly key: TenantSeed;
@@ -43,6 +45,10 @@ export class SeriesCache {
   private matched = -1;
   private readonly probe = new Uint32Array(4);
   size = 0;
+  /** Entries seen in the current scrape. */
+  private touched = 0;
+  /** Whether series that ended are forgotten once they outnumber the living: for caches that live long. */
+  dropsEnded = false;
   /** Number of the current scrape. */
   generation = 0;
 
@@ -57,7 +63,10 @@ export class SeriesCache {
     this.generation++;
     this.expected = 0;
     this.matched = -1;
-    if (this.size >= this.maxEntries) this.evict();
+    // Where nothing was seen, the scrape failed: its series will be back.
+    const ended = this.dropsEnded && this.touched > 0 && this.size > 2 * this.touched + ENDED_KEPT;
+    if (this.size >= this.maxEntries || ended) this.evict();
+    this.touched = 0;
   }
 
   /** Lets go of the bytes last looked into. */
@@ -114,6 +123,14 @@ export class SeriesCache {
     return found;
   }
 
+  /** As `find`, for a key that stands in no text: what `match` found stays for the text that it found. */
+  findKey(bytes: Uint8Array, start: number, end: number): number {
+    this.soughtBytes = bytes;
+    this.soughtStart = start;
+    this.soughtEnd = end;
+    return this.lookUp(bytes, start, end);
+  }
+
   private lookUp(bytes: Uint8Array, start: number, end: number): number {
     const probe = this.probe;
     sipHash128(this.key, bytes, start, end, probe, 0);
@@ -166,6 +183,7 @@ export class SeriesCache {
   touch(e: number): boolean {
     const at = e * WORDS + 10;
     if (this.entries[at] === this.generation) return false;
+    this.touched++;
     this.entries[at + 2] = this.entries[at] as number;
     this.entries[at] = this.generation;
     return true;

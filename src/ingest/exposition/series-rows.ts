@@ -33,9 +33,16 @@ export class SeriesRows {
   }
 
   place(builder: BatchBuilder, bytes: Uint8Array, start: number, end: number): RowState {
+    return this.cache === null ? ROW_UNKNOWN : this.placeEntry(builder, this.cache, this.cache.find(bytes, start, end));
+  }
+
+  /** As `place`, for a series that is no line of the text. */
+  placeKey(builder: BatchBuilder, key: Uint8Array): RowState {
     const { cache } = this;
-    if (cache === null) return ROW_UNKNOWN;
-    const known = cache.find(bytes, start, end);
+    return cache === null ? ROW_UNKNOWN : this.placeEntry(builder, cache, cache.findKey(key, 0, key.length));
+  }
+
+  private placeEntry(builder: BatchBuilder, cache: SeriesCache, known: number): RowState {
     if (known < 0) return ROW_UNKNOWN;
     cache.touch(known);
     if (cache.isDropped(known)) return ROW_DROPPED;

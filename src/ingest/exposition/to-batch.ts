@@ -225,7 +225,7 @@ export class ExpositionReader {
     }
     const histogram = limited(group.histogram, options.histograms);
     if (histogram === null) throw bucketLimitError(this.family, options.histograms, this.parser.seriesStart);
-    let state = this.rows.place(builder, group.key, 0, group.key.length);
+    let state = this.rows.placeKey(builder, group.key);
     if (state === ROW_UNKNOWN) {
       counts.newSeries++;
       const wanted = options.finishLabels === null || options.finishLabels(group.labels);

@@ -12,6 +12,7 @@ export class ScrapeLimitError extends Error {
   override name = 'ScrapeLimitError';
 }
 
+const NAME_BYTES = Buffer.from(METRIC_NAME);
 const LEGACY_METRIC = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const LEGACY_LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
@@ -21,7 +22,10 @@ export function labelFinisher(
   targetLabels: readonly string[],
   relabel: Relabel,
 ): (set: LabelSet) => boolean {
+  const added = isPlain(job) ? encoded(targetLabels) : null;
   return set => {
+    // Fast path: nothing but the target's labels to add. A first scrape has thousands of series.
+    if (added !== null && addLabels(set, added)) return true;
     const flat = set.toFlat();
     const labels: LabelMap = new Map();
     for (let i = 0; i < flat.length; i += 2) {
@@ -37,6 +41,40 @@ export function labelFinisher(
     set.setFlat([...labels].flat());
     return true;
   };
+}
+
+/** Without rules, limits and names to judge. */
+function isPlain(job: ScrapeReadSettings): boolean {
+  const limits = job.labelLimit + job.labelNameLengthLimit + job.labelValueLengthLimit;
+  return !job.honorLabels && job.metricRelabelConfigs.length === 0 && limits === 0 && job.nameValidation === 'utf8';
+}
+
+/** Flat [name, value, ...] as bytes. */
+function encoded(labels: readonly string[]): Uint8Array[] {
+  const out: Uint8Array[] = [];
+  for (let i = 0; i < labels.length; i += 2) {
+    if (labels[i + 1] !== '') out.push(Buffer.from(labels[i] as string), Buffer.from(labels[i + 1] as string));
+  }
+  return out;
+}
+
+/** False, with the set as it was, where one of the names is there already or the metric has no name. */
+function addLabels(set: LabelSet, added: readonly Uint8Array[]): boolean {
+  let named = false;
+  for (let i = 0; i < set.count; i++) {
+    if (set.nameIs(i, NAME_BYTES)) {
+      const [, , start, end] = set.offsets(i);
+      named = end > start;
+    }
+    for (let k = 0; k < added.length; k += 2) if (set.nameIs(i, added[k] as Uint8Array)) return false;
+  }
+  if (!named) return false;
+  for (let k = 0; k < added.length; k += 2) {
+    const name = added[k] as Uint8Array;
+    const value = added[k + 1] as Uint8Array;
+    set.addBytes(name, 0, name.length, value, 0, value.length);
+  }
+  return true;
 }
 
 /** honor_labels: what the target says wins; an empty exposed label takes the target's away. */

@@ -63,6 +63,7 @@ export class ScrapeSession {
     this.spec = spec;
     this.deps = deps;
     this.cache = new SeriesCache(deps.seed, SERIES_MAX);
+    this.cache.dropsEnded = true;
     const { settings } = spec;
     const finish = labelFinisher(settings, spec.labels, deps.relabel);
     this.finish = set => {
@@ -131,6 +132,10 @@ export class ScrapeSession {
     if (body !== null) releaseBody(body, body !== result.body?.bytes);
     this.cache.forgetSought();
     return { error, scraped: counts.scraped, added: error === '' ? counts.added : 0, storeError, metadata };
+  }
+
+  get memoryBytes(): number {
+    return this.cache.memoryBytes;
   }
 
   /** The target is gone: marks all its series stale. */

@@ -61,8 +61,11 @@ export class ScrapeSessions implements ScrapeStore {
     if (session !== undefined && goneAtMs !== 0) await session.end(goneAtMs);
   }
 
-  get size(): number {
-    return this.sessions.size;
+  /** What is kept of the targets' series. */
+  get memoryBytes(): number {
+    let bytes = 0;
+    for (const session of this.sessions.values()) bytes += session.memoryBytes;
+    return bytes;
   }
 
   /** Equal rules are compiled once: a job's targets all have the same. */

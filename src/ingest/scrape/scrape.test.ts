@@ -81,6 +81,7 @@ interface Rig {
   sink: RecordingSink;
   target: FakeTarget;
   manager: ScrapeManager;
+  sessions: ScrapeSessions;
   metrics: MetricsRegistry;
   /** Lets one interval pass and gives what it brought, without durations. */
   round(): Promise<string[]>;
@@ -91,12 +92,13 @@ function rig(t: TestContext, text: string, ...jobs: ScrapeJob[]): Rig {
   const sink = new RecordingSink();
   const target = new FakeTarget(text);
   const metrics = new MetricsRegistry();
+  const sessions = new ScrapeSessions({
+    sink,
+    hasher: new IdentityHasher(new Uint8Array(16)),
+    monotonic: () => clock.monotonic(),
+  });
   const manager = new ScrapeManager({
-    store: new ScrapeSessions({
-      sink,
-      hasher: new IdentityHasher(new Uint8Array(16)),
-      monotonic: () => clock.monotonic(),
-    }),
+    store: sessions,
     clock,
     log: silentLogger,
     metrics,
@@ -111,7 +113,7 @@ function rig(t: TestContext, text: string, ...jobs: ScrapeJob[]): Rig {
     await settle(20);
     return sink.lines().filter(line => !line.startsWith('scrape_duration'));
   };
-  return { clock, sink, target, manager, metrics, round };
+  return { clock, sink, target, manager, sessions, metrics, round };
 }
 
 const SELF = 'instance="t:1", job="j"';
@@ -381,6 +383,19 @@ test('packed bodies are unpacked, within the limit; small ones leave the pool of
     assert.match(manager.active('default')[0]?.lastError ?? '', /body size limit exceeded: more than 1000 bytes/);
   }
   assert.equal(bystander.toString(), 'someone else');
+});
+
+test('a target whose series change all the time is not remembered for ever, and each of them ends once', async t => {
+  const { round, sink, target, sessions } = rig(t, '', job());
+  for (let n = 0; n < 12; n++) {
+    target.says(Array.from({ length: 400 }, (_, i) => `churn{n="${n}",i="${i}"} ${i}\n`).join(''));
+    const lines = await round();
+    assert.equal(lines.filter(line => line.startsWith('churn') && line.endsWith('STALE')).length, n === 0 ? 0 : 400);
+    assert.equal(lines.filter(line => line.startsWith('churn') && !line.endsWith('STALE')).length, 400);
+    sink.clear();
+  }
+  // 12 x 400 series of about 250 bytes each, were all of them kept.
+  assert.ok(sessions.memoryBytes < 900_000, `${sessions.memoryBytes} bytes`);
 });
 
 test('what is asked for follows the job', () => {
