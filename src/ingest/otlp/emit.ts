@@ -18,7 +18,7 @@ import type { Contexts, MetricContext, MetricKind } from './contexts.ts';
 import type { DeltaState, DeltaStore } from './delta.ts';
 import { type DecodedExemplar, readExemplar } from './exemplars.ts';
 import { customHistogram, exponentialHistogram, scaleProblem } from './native.ts';
-import { ATTRIBUTES_FIELD, type Point } from './point.ts';
+import { FIELDS, type Point } from './point.ts';
 import type { PointCache } from './point-cache.ts';
 import type { OtlpSettings } from './settings.ts';
 
@@ -275,7 +275,7 @@ export class PointEmitter {
       this.shared = contexts.pointLabels(
         reader,
         metric.scope,
-        ATTRIBUTES_FIELD[p.kind],
+        FIELDS[p.kind].attributes,
         p.attributesStart,
         p.attributesEnd,
       );

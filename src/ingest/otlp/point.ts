@@ -1,6 +1,6 @@
 /**
  * Point: the fields of one data point, as the decoder needs them. One object is reused for all points: nothing is allocated for a point of
- * numbers. The message types give the same fields other numbers; each kind is read by its own loop.
+ * numbers. The message types give the same fields other numbers; `FIELDS` has them by kind.
  */
 import { type ProtobufReader, WIRE_BYTES } from '../../lib/protobuf.ts';
 import type { MetricKind } from './contexts.ts';
@@ -16,13 +16,16 @@ const MAX_EXEMPLARS = 256;
 /** NoRecordedValue: the series has ended here. */
 const FLAG_NO_VALUE = 1;
 
-export const ATTRIBUTES_FIELD: Readonly<Record<MetricKind, number>> = {
-  gauge: 7,
-  sum: 7,
-  histogram: 9,
-  exponential: 1,
-  summary: 7,
+/** Field numbers by kind; 0 = it has none. */
+export const FIELDS: Readonly<Record<MetricKind, { attributes: number; flags: number; exemplars: number }>> = {
+  gauge: { attributes: 7, flags: 8, exemplars: 5 },
+  sum: { attributes: 7, flags: 8, exemplars: 5 },
+  histogram: { attributes: 9, flags: 10, exemplars: 8 },
+  exponential: { attributes: 1, flags: 10, exemplars: 11 },
+  summary: { attributes: 7, flags: 8, exemplars: 0 },
 };
+
+type Distribution = Exclude<MetricKind, 'gauge' | 'sum'>;
 
 export class Point {
   kind: MetricKind = 'gauge';
@@ -72,20 +75,8 @@ export class Point {
     this.valueAt = -1;
     this.problem = '';
     this.exemplars.length = 0;
-    switch (kind) {
-      case 'gauge':
-      case 'sum':
-        this.readNumber(r);
-        return;
-      case 'histogram':
-        this.readHistogram(r);
-        return;
-      case 'exponential':
-        this.readExponential(r);
-        return;
-      case 'summary':
-        this.readSummary(r);
-    }
+    if (kind === 'gauge' || kind === 'sum') this.readNumber(r);
+    else this.readDistribution(r, kind);
   }
 
   private readNumber(r: ProtobufReader): void {
@@ -121,123 +112,56 @@ export class Point {
     }
   }
 
-  private readHistogram(r: ProtobufReader): void {
+  /** Histograms and summaries share most fields, attributes, flags and exemplars under numbers of their own. */
+  private readDistribution(r: ProtobufReader, kind: Distribution): void {
     this.clearHistogram();
+    const { attributes, flags, exemplars } = FIELDS[kind];
     while (r.more()) {
       const from = r.at;
-      switch (r.field()) {
-        case 2:
-          this.startMs = readMs(r);
-          break;
-        case 3:
-          this.timeMs = readMs(r);
-          break;
-        case 4:
-          this.count = readFixed(r);
-          break;
-        case 5:
-          this.sum = r.double();
-          this.hasSum = true;
-          break;
-        case 6:
-          this.readNumbers(r, this.counts, MAX_BOUNDS + 1, false);
-          break;
-        case 7:
-          this.readNumbers(r, this.bounds, MAX_BOUNDS, true);
-          break;
-        case 8:
-          this.addExemplar(r);
-          break;
-        case 9:
-          this.addAttribute(r, from);
-          break;
-        case 10:
-          this.flags = r.unsigned();
-          break;
-        default:
-          r.skip();
-      }
+      const field = r.field();
+      if (field === attributes) this.addAttribute(r, from);
+      else if (field === 2) this.startMs = readMs(r);
+      else if (field === 3) this.timeMs = readMs(r);
+      else if (field === 4) this.count = readFixed(r);
+      else if (field === 5) {
+        this.sum = r.double();
+        this.hasSum = true;
+      } else if (field === flags) this.flags = r.unsigned();
+      else if (field === exemplars) this.addExemplar(r);
+      else if (kind === 'histogram') this.readBuckets(r, field);
+      else if (kind === 'exponential') this.readExponential(r, field);
+      else if (field === 6) this.readQuantile(r);
+      else r.skip();
     }
+    // A summary's sum is a plain field: not written where it is 0.
+    if (kind === 'summary') this.hasSum = true;
   }
 
-  private readExponential(r: ProtobufReader): void {
-    this.clearHistogram();
-    while (r.more()) {
-      const from = r.at;
-      switch (r.field()) {
-        case 1:
-          this.addAttribute(r, from);
-          break;
-        case 2:
-          this.startMs = readMs(r);
-          break;
-        case 3:
-          this.timeMs = readMs(r);
-          break;
-        case 4:
-          this.count = readFixed(r);
-          break;
-        case 5:
-          this.sum = r.double();
-          this.hasSum = true;
-          break;
-        case 6:
-          this.scale = r.zigzag();
-          break;
-        case 7:
-          this.zeroCount = readFixed(r);
-          break;
-        case 8:
-          readDense(r, this.positive);
-          break;
-        case 9:
-          readDense(r, this.negative);
-          break;
-        case 10:
-          this.flags = r.unsigned();
-          break;
-        case 11:
-          this.addExemplar(r);
-          break;
-        case 14:
-          this.zeroThreshold = r.double();
-          break;
-        default:
-          r.skip();
-      }
-    }
+  private readBuckets(r: ProtobufReader, field: number): void {
+    if (field === 6) this.readNumbers(r, this.counts, MAX_BOUNDS + 1, false);
+    else if (field === 7) this.readNumbers(r, this.bounds, MAX_BOUNDS, true);
+    else r.skip();
   }
 
-  private readSummary(r: ProtobufReader): void {
-    this.clearHistogram();
-    this.hasSum = true;
-    while (r.more()) {
-      const from = r.at;
-      switch (r.field()) {
-        case 2:
-          this.startMs = readMs(r);
-          break;
-        case 3:
-          this.timeMs = readMs(r);
-          break;
-        case 4:
-          this.count = readFixed(r);
-          break;
-        case 5:
-          this.sum = r.double();
-          break;
-        case 6:
-          this.readQuantile(r);
-          break;
-        case 7:
-          this.addAttribute(r, from);
-          break;
-        case 8:
-          this.flags = r.unsigned();
-          break;
-        default:
-          r.skip();
-      }
+  private readExponential(r: ProtobufReader, field: number): void {
+    switch (field) {
+      case 6:
+        this.scale = r.zigzag();
+        break;
+      case 7:
+        this.zeroCount = readFixed(r);
+        break;
+      case 8:
+        readDense(r, this.positive);
+        break;
+      case 9:
+        readDense(r, this.negative);
+        break;
+      case 14:
+        this.zeroThreshold = r.double();
+        break;
+      default:
+        r.skip();
     }
   }
 
