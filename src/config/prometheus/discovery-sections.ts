@@ -271,9 +271,6 @@ const docker = section(
   },
   (value, fail) => {
     if (!value.host) fail('host missing');
-    else if (!/^(unix:\/\/\/|(tcp|https?):\/\/[^/])/.test(value.host)) {
-      fail('host must begin with unix:///, tcp://, http:// or https://', 'host');
-    }
     checkHttpClient(value, fail);
   },
   (value, baseDir): DockerDiscovery => ({

@@ -123,6 +123,11 @@ test('containers over a unix socket: ports, networks, labels', async t => {
   assert.deepEqual(JSON.parse(asked?.query.get('filters') ?? ''), { label: { 'a=b': true, c: true } });
 });
 
+test('a host that is spoken to in another way is told', async t => {
+  const rig = discoveryRig(t, section({ host: 'npipe:////./pipe/docker' }));
+  await rig.until(() => /not supported/.test(rig.provider.status.lastError));
+});
+
 test('over TCP, all networks; a daemon that goes away keeps its targets', async t => {
   const server = await scriptedServer(t, answer);
   const rig = discoveryRig(

@@ -37,6 +37,9 @@ export class DockerDiscoverer implements Discoverer {
 
   async run(context: DiscoveryContext): Promise<void> {
     const { host, httpClient, baseDir, refreshIntervalMs } = this.section;
+    if (!/^(?:unix:\/\/\/|(?:tcp|https?):\/\/[^/])/.test(host)) {
+      throw new Error(`host ${JSON.stringify(host)} is not supported: unix:///, tcp://, http:// or https:// is`);
+    }
     const socket = /^unix:\/\/(.+)$/.exec(host)?.[1];
     const http = socket === undefined ? context.openHttp(httpClient, baseDir) : new UnixHttp(socket);
     try {

@@ -94,4 +94,6 @@ test('too many labels or targets are refused, the rest is taken', async t => {
   rig.server.answer = (_q, response) => sendJson(response, [{ targets: ['b:1'] }, { targets }]);
   await rig.until(() => /more than 100000 targets/.test(rig.provider.status.lastError));
   assert.deepEqual(rig.addresses(), ['b:1']);
+  rig.server.answer = (_q, response) => sendJson(response, [{ targets: ['b:1'] }]);
+  await rig.until(() => rig.provider.status.lastError === '', 'fewer targets again');
 });

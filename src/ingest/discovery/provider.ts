@@ -176,6 +176,7 @@ export class Provider implements DiscoveryContext {
       this.options.onRefused();
       this.fail(new Error(`more than ${TARGETS_MAX} targets; the others are left out`), 'bounds');
     }
+    if (total <= TARGETS_MAX && this.errors.has('bounds')) this.ok('bounds');
   }
 
   private count(): void {
