@@ -154,13 +154,16 @@ export class TsdbShard extends ShardSource {
       log: message => log.warn(message),
     });
     log.info({ ...replayFacts(head), ms: Math.round(performance.now() - began) }, 'replayed the head');
-    const exemplars = new ExemplarStore(`${dir}/exemplars`, {}, undefined, () => options.clock.now());
-    const metadata = new MetadataStore(`${dir}/metadata`);
     const { rare } = options;
-    if (rare !== undefined) {
-      exemplars.setPolicy(tenant => rare.exemplars(tenant));
-      metadata.setPolicy(tenant => rare.metadataMetrics(tenant));
-    }
+    const exemplars = new ExemplarStore(
+      `${dir}/exemplars`,
+      {},
+      undefined,
+      () => options.clock.now(),
+      rare === undefined ? null : tenant => rare.exemplars(tenant),
+    );
+    const metricsOf = rare === undefined ? null : (tenant: TenantId) => rare.metadataMetrics(tenant);
+    const metadata = new MetadataStore(`${dir}/metadata`, {}, undefined, metricsOf);
     for (const damage of [...exemplars.damage, ...metadata.damage]) log.error(damage);
     return new TsdbShard(options, head, blocks, exemplars, metadata);
   }

@@ -55,9 +55,13 @@ function withStore(policy: ExemplarPolicy, work: (store: ExemplarStore, again: (
   const dir = mkdtempSync(join(tmpdir(), 'sightline-exemplars-'));
   let nowMs = START;
   const open = (): ExemplarStore => {
-    const store = new ExemplarStore(dir, {}, undefined, () => nowMs);
-    store.setPolicy(() => policy);
-    return store;
+    return new ExemplarStore(
+      dir,
+      { perTenant: 1000 },
+      undefined,
+      () => nowMs,
+      () => policy,
+    );
   };
   let store = open();
   try {
@@ -100,6 +104,15 @@ test('the first of each series and minute is kept, and about one in a thousand o
     const tail = rows.slice(-1000);
     assert.equal(reopened.append('t', batchOf(tail), null), tail.length);
     assert.equal(reopened.rowCount, kept);
+  });
+});
+
+test('what the policy keeps beyond the usual is there after a restart', () => {
+  withStore({ kept: 2500, oneIn: 1, perSecond: 0 }, (store, again) => {
+    const rows = Array.from({ length: 2400 }, (_, i): [number, number] => [i % 3, START + i]);
+    store.append('t', batchOf(rows), null);
+    assert.equal(store.rowCount, 2400);
+    assert.equal(again().rowCount, 2400);
   });
 });
 

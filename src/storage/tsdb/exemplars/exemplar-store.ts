@@ -69,7 +69,7 @@ export class ExemplarStore {
   private nextRef = 1;
   private readonly writer = new RecordWriter();
   private readonly rowBytes = new Uint8Array(MAX_EXEMPLAR_BYTES);
-  private policyOf: ((tenant: TenantId) => ExemplarPolicy) | null = null;
+  private readonly policyOf: ((tenant: TenantId) => ExemplarPolicy) | null;
   private readonly now: () => number;
   /** Exemplars left out: by sampling, and because they came too fast. */
   thinned = 0;
@@ -77,23 +77,21 @@ export class ExemplarStore {
   /** What replay found wrong; the rest serves. */
   readonly damage: string[] = [];
 
+  /** @param policyOf without it all are kept that there is room for; asked in the replay too, which must let none go that may stay */
   constructor(
     dir: string,
     limits: Partial<ExemplarLimits> = {},
     files: Files = nodeFiles,
     now: () => number = Date.now,
+    policyOf: ((tenant: TenantId) => ExemplarPolicy) | null = null,
   ) {
     this.dir = dir;
     this.now = now;
+    this.policyOf = policyOf;
     this.files = files;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     files.makeDir(dir);
     this.replay();
-  }
-
-  /** Without it all are kept that there is room for. */
-  setPolicy(policyOf: (tenant: TenantId) => ExemplarPolicy): void {
-    this.policyOf = policyOf;
   }
 
   get rowCount(): number {
@@ -265,7 +263,7 @@ export class ExemplarStore {
   private tenant(name: TenantId): TenantExemplars {
     let index = this.tenants.get(name);
     if (index === undefined) {
-      index = new TenantExemplars(this.limits.perTenant);
+      index = new TenantExemplars(this.policyOf?.(name).kept || this.limits.perTenant);
       this.tenants.set(name, index);
     }
     return index;

@@ -45,6 +45,20 @@ test('metadata comes back after a restart, by tenant, latest variant first', () 
   });
 });
 
+test('a tenant’s own number of metrics holds after a restart too', () => {
+  withDir(dir => {
+    const open = (): MetadataStore =>
+      new MetadataStore(dir, { metricsPerTenant: 2 }, nodeFiles, tenant => (tenant === 'a' ? 5 : 0));
+    const store = open();
+    for (const tenant of ['a', 'b']) for (let i = 0; i < 7; i++) store.put(tenant, [entry(`m${i}`)]);
+    for (const s of [store, open()]) {
+      assert.equal(s.list('a', null, 0).length, 5);
+      assert.equal(s.list('b', null, 0).length, 2);
+      s.close();
+    }
+  });
+});
+
 test('what is known is not written again', () => {
   withDir(dir => {
     const store = new MetadataStore(dir);

@@ -64,19 +64,21 @@ export class MetadataStore {
   /** Entries left out because there are too many metrics. */
   dropped = 0;
   readonly damage: string[] = [];
-  private metricsOf: ((tenant: TenantId) => number) | null = null;
+  private readonly metricsOf: ((tenant: TenantId) => number) | null;
 
-  constructor(dir: string, limits: Partial<MetadataLimits> = {}, files: Files = nodeFiles) {
+  /** @param metricsOf metrics that a tenant may have, 0 = as many as without it; asked in the replay too */
+  constructor(
+    dir: string,
+    limits: Partial<MetadataLimits> = {},
+    files: Files = nodeFiles,
+    metricsOf: ((tenant: TenantId) => number) | null = null,
+  ) {
     this.dir = dir;
+    this.metricsOf = metricsOf;
     this.files = files;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     files.makeDir(dir);
     this.log = this.replay();
-  }
-
-  /** Metrics that a tenant may have, 0 = as many as without it. */
-  setPolicy(metricsOf: (tenant: TenantId) => number): void {
-    this.metricsOf = metricsOf;
   }
 
   /** Takes entries in; writes those that are new. Throws a StorageFullError where that fails. */
