@@ -17,7 +17,7 @@ export interface ScrapeSessionsDeps {
 }
 
 /** Builders kept for the next scrapes; as many are in use as scrapes are read at once. */
-const BUILDERS_KEPT = 4;
+const BUILDERS_KEPT = 16;
 /** A builder that has held more series than this is not kept. */
 const BUILDER_SERIES_KEPT = 100_000;
 /** Compiled rule sets kept; as many are in use as there are jobs. */
