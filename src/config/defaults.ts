@@ -182,7 +182,7 @@ export const DEFAULTS = Object.freeze({
       flush_interval: '10s',
       // Idle series end after this; a job that reports hourly keeps its counter.
       ttl: '2h',
-      // Some 100 MB.
+      // Some 60 MB of counters, or 160 MB of summaries.
       max_series: 100_000,
       // As statsd_exporter; histograms can be added up, summaries need no bounds.
       observer: 'summary',

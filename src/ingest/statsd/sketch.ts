@@ -12,7 +12,8 @@ const BINS_MAX = 2048;
 
 export class Sketch {
   private readonly positive = new Map<number, number>();
-  private readonly negative = new Map<number, number>();
+  /** Rare: made with the first. */
+  private negative: Map<number, number> | null = null;
   private zeros = 0;
   private min = Number.POSITIVE_INFINITY;
   private max = Number.NEGATIVE_INFINITY;
@@ -23,7 +24,7 @@ export class Sketch {
     if (value < this.min) this.min = value;
     if (value > this.max) this.max = value;
     if (value > 0) bump(this.positive, value, weight);
-    else if (value < 0) bump(this.negative, -value, weight);
+    else if (value < 0) bump(this.negatives(), -value, weight);
     else this.zeros += weight;
   }
 
@@ -33,23 +34,16 @@ export class Sketch {
     this.min = Math.min(this.min, other.min);
     this.max = Math.max(this.max, other.max);
     for (const [bin, weight] of other.positive) this.positive.set(bin, (this.positive.get(bin) ?? 0) + weight);
-    for (const [bin, weight] of other.negative) this.negative.set(bin, (this.negative.get(bin) ?? 0) + weight);
-  }
-
-  clear(): void {
-    this.positive.clear();
-    this.negative.clear();
-    this.zeros = 0;
-    this.min = Number.POSITIVE_INFINITY;
-    this.max = Number.NEGATIVE_INFINITY;
-    this.count = 0;
+    if (other.negative === null) return;
+    const negative = this.negatives();
+    for (const [bin, weight] of other.negative) negative.set(bin, (negative.get(bin) ?? 0) + weight);
   }
 
   /** Each of `quantiles` (0 to 1, ascending) into `out`; NaN where nothing was observed. */
   quantiles(quantiles: readonly number[], out: Float64Array): void {
     const values: number[] = [];
     const weights: number[] = [];
-    for (const [bin, weight] of [...this.negative].sort((a, b) => b[0] - a[0])) {
+    for (const [bin, weight] of [...(this.negative ?? [])].sort((a, b) => b[0] - a[0])) {
       values.push(-middle(bin));
       weights.push(weight);
     }
@@ -70,6 +64,11 @@ export class Sketch {
       out[i] = values.length === 0 ? Number.NaN : Math.min(this.max, Math.max(this.min, values[at] as number));
     }
   }
+
+  private negatives(): Map<number, number> {
+    this.negative ??= new Map();
+    return this.negative;
+  }
 }
 
 function bump(bins: Map<number, number>, value: number, weight: number): void {
@@ -89,7 +88,8 @@ function middle(bin: number): number {
 const SLOTS = 5;
 
 export class WindowSketch {
-  private readonly slots = Array.from({ length: SLOTS }, () => new Sketch());
+  /** Made when something comes: most series are quiet most of the time. */
+  private readonly slots: (Sketch | null)[] = new Array(SLOTS).fill(null);
   private readonly slotMs: number;
   private slot = -1;
 
@@ -99,23 +99,26 @@ export class WindowSketch {
 
   add(value: number, weight: number, nowMs: number): void {
     this.turn(nowMs);
-    (this.slots[this.slot % SLOTS] as Sketch).add(value, weight);
+    const at = this.slot % SLOTS;
+    const sketch = this.slots[at] ?? new Sketch();
+    this.slots[at] = sketch;
+    sketch.add(value, weight);
   }
 
   quantiles(quantiles: readonly number[], nowMs: number, out: Float64Array): void {
     this.turn(nowMs);
     const all = new Sketch();
-    for (const slot of this.slots) if (slot.count > 0) all.merge(slot);
+    for (const slot of this.slots) if (slot !== null) all.merge(slot);
     all.quantiles(quantiles, out);
   }
 
   private turn(nowMs: number): void {
     const now = Math.floor(nowMs / this.slotMs);
     if (this.slot < 0 || now - this.slot >= SLOTS) {
-      for (const slot of this.slots) slot.clear();
+      this.slots.fill(null);
       this.slot = now;
       return;
     }
-    while (this.slot < now) (this.slots[++this.slot % SLOTS] as Sketch).clear();
+    while (this.slot < now) this.slots[++this.slot % SLOTS] = null;
   }
 }

@@ -8,7 +8,7 @@ import { isStale } from '../../model/stale.ts';
 import { BatchBuilder } from '../batch-builder.ts';
 import { readStatsdLine, type StatsdLineError } from './line.ts';
 import { Mapping, MappingError } from './mapping.ts';
-import { Sketch } from './sketch.ts';
+import { Sketch, WindowSketch } from './sketch.ts';
 import { StatsdState } from './state.ts';
 
 const OBSERVER = { type: 'summary', buckets: [0.1, 1], quantiles: [0.5, 0.9], windowMs: 600_000 } as const;
@@ -254,4 +254,22 @@ test('fuzz: any bytes are taken or dropped, and state stays within its bound', (
     assert.ok(state.seriesCount <= 50);
   }
   assert.ok(flush(20_000).length > 0);
+});
+
+test('quantiles are those of the window, also below zero', () => {
+  const window = new WindowSketch(1000);
+  const out = new Float64Array(2);
+  const median = (nowMs: number): number => {
+    window.quantiles([0.5, 1], nowMs, out);
+    return out[0] as number;
+  };
+  window.add(-5, 1, 0);
+  window.add(0, 1, 100);
+  window.add(7, 1, 300);
+  assert.deepEqual([median(400), out[1]], [0, 7]);
+  // The first fifth of the window is over.
+  assert.equal(median(1100), 7);
+  assert.ok(Number.isNaN(median(5000)));
+  window.add(3, 1, 5100);
+  assert.equal(median(5100), 3);
 });
