@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createVerify, generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import { connect, createServer as createNetServer } from 'node:net';
@@ -180,6 +181,39 @@ test('OAuth2: one token for all, renewed at its end, on 401 and with a new secre
   writeFileSync(join(baseDir, 'secret'), 'neues Geheimnis');
   assert.equal((await echoed(made, url)).authorization, 'Bearer t4');
   assert.match(asked[3] as string, /client_secret=neues\+Geheimnis/);
+});
+
+test('OAuth2: an assertion signed with a key', async t => {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const token_url = await serveHttp(t, (req, res) => {
+    let body = '';
+    req.on('data', chunk => {
+      body += chunk;
+    });
+    req.on('end', () => {
+      const form = new URLSearchParams(body);
+      const [header = '', claims = '', signature = ''] = (form.get('assertion') ?? '').split('.');
+      const sound = createVerify('RSA-SHA384')
+        .update(`${header}.${claims}`)
+        .verify(publicKey, Buffer.from(signature, 'base64url'));
+      const said = JSON.parse(Buffer.from(claims, 'base64url').toString());
+      const kid = JSON.parse(Buffer.from(header, 'base64url').toString()).kid;
+      res.end(JSON.stringify({ access_token: `${sound} ${kid} ${said.iss} ${said.extra} ${form.get('grant_type')}` }));
+    });
+  });
+  const oauth2 = {
+    client_id: 'me',
+    client_certificate_key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    client_certificate_key_id: 'k1',
+    signature_algorithm: 'RS384',
+    grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    claims: new Map([['extra', 'x']]),
+    token_url,
+  };
+  assert.equal(
+    (await echoed(client(t, { oauth2 }), await echo(t))).authorization,
+    'Bearer true k1 me x urn:ietf:params:oauth:grant-type:jwt-bearer',
+  );
 });
 
 test('OAuth2: a refusal says its status and no secret', async t => {
