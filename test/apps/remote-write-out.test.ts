@@ -1,9 +1,11 @@
 /** Outgoing remote write of the whole process: to other servers, through an outage, and through kill -9. */
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { needs, until } from '../support/programs.ts';
+import { type TestContext, test } from 'node:test';
+import { type FloatHistogram, HINT_UNKNOWN } from '../../src/model/histogram.ts';
+import { findProgram, freePort, needs, startProgram, until } from '../support/programs.ts';
 import { startPrometheus } from '../support/real-prometheus.ts';
 import { RemoteReceiver } from '../support/remote-receiver.ts';
 import { remoteWrite, type WriteSeries } from '../support/remote-write.ts';
@@ -195,4 +197,104 @@ test('a reload adds, changes and removes endpoints; one that goes takes its queu
   await until('no queue', async () => !existsSync(join(server.dir, 'data', 'tsdb', 'shard-000', 'forward')));
   await remoteWrite(server.url, [series('three', from, 5)]);
   assert.equal(receiver.taken('three').size, 0);
+});
+
+async function sendsEverything(t: TestContext, url: string, message: string): Promise<void> {
+  const server = await Sightline.start(t, {
+    config: 'prometheus: {file: prometheus.yml}\nhost: {enabled: false}\n',
+    files: {
+      'prometheus.yml': `
+remote_write:
+  - url: ${url}/api/v1/write
+    protobuf_message: ${message}
+    queue_config: {batch_send_deadline: 100ms}
+    send_exemplars: true
+    send_native_histograms: true
+    metadata_config: {send_interval: 1s}
+`,
+    },
+  });
+  const now = Date.now() - 5000;
+  const histogram: FloatHistogram = {
+    schema: 0,
+    zeroThreshold: 0.001,
+    zeroCount: 1,
+    count: 6,
+    sum: 12,
+    positiveSpans: [0, 2],
+    positiveBuckets: [2, 3],
+    negativeSpans: [],
+    negativeBuckets: [],
+    customValues: [],
+    counterResetHint: HINT_UNKNOWN,
+    integer: true,
+  };
+  const sent: WriteSeries[] = [
+    {
+      ...series('requests_total', now, 3),
+      startTimestamps: [now - 1000, now - 1000, now - 1000],
+      metadata: { type: 1, help: 'Requests.', unit: '' },
+      exemplars: [{ labels: ['trace_id', 'abc'], value: 1, timestampMs: now }],
+    },
+    {
+      labels: ['__name__', 'latency', 'job', 'test'],
+      timestamps: [],
+      values: new Float64Array(0),
+      histograms: [{ timestampMs: now, histogram }],
+    },
+  ];
+  assert.equal((await remoteWrite(server.url, sent, { v2: true })).status, 204);
+  const ask = async (path: string): Promise<unknown> =>
+    ((await (await fetch(`${url}/api/v1/${path}`)).json()) as { data: unknown }).data;
+  const count = await until('the histogram', async () => {
+    const data = (await ask('query?query=histogram_count(latency)')) as { result: { value: [number, string] }[] };
+    return data.result[0]?.value[1];
+  });
+  assert.equal(count, '6');
+  const exemplars = await until('the exemplar', async () => {
+    const range = `start=${now / 1000 - 60}&end=${now / 1000 + 60}`;
+    const data = (await ask(`query_exemplars?query=requests_total&${range}`)) as { exemplars: { labels: object }[] }[];
+    return data[0]?.exemplars;
+  });
+  assert.deepEqual(exemplars[0]?.labels, { trace_id: 'abc' });
+  const status = await until('the count', async () => {
+    const now = await statusOf(server);
+    return now.pendingSamples === 0 && now;
+  });
+  assert.deepEqual([status.sentSamples, status.failedSamples], [4, 0]);
+}
+
+test('1.0 to a real Prometheus: histograms and exemplars', { skip: needs('prometheus') }, async t => {
+  const prometheus = await startPrometheus(t, { args: ['--enable-feature=exemplar-storage'] });
+  await sendsEverything(t, prometheus.url, 'prometheus.WriteRequest');
+});
+
+test('2.0 to another Sightline: histograms, exemplars, metadata', async t => {
+  const other = await Sightline.start(t, { config: 'host: {enabled: false}\n' });
+  await sendsEverything(t, other.url, 'io.prometheus.write.v2.Request');
+  const { data } = JSON.parse(await other.get('/api/v1/metadata?metric=requests_total'));
+  assert.deepEqual(data.requests_total, [{ type: 'counter', help: 'Requests.', unit: '' }]);
+});
+
+test('samples reach a real VictoriaMetrics', { skip: needs('victoria-metrics') }, async t => {
+  const port = await freePort();
+  const dir = mkdtempSync(join(tmpdir(), 'sightline-vm-'));
+  startProgram(t, findProgram('victoria-metrics'), [
+    `-storageDataPath=${dir}`,
+    `-httpListenAddr=127.0.0.1:${port}`,
+    '-retentionPeriod=1',
+    '-search.latencyOffset=0s',
+  ]);
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const url = `http://127.0.0.1:${port}`;
+  await until('VictoriaMetrics', async () => (await fetch(`${url}/health`)).ok);
+  const server = await Sightline.start(t, config(`${url}/api/v1/write`));
+  const now = Date.now() - 60_000;
+  assert.equal((await remoteWrite(server.url, [series('m', now, 10)])).status, 204);
+  const found = await until('samples', async () => {
+    await fetch(`${url}/internal/force_flush`);
+    const text = await (await fetch(`${url}/api/v1/export?match[]=m`)).text();
+    return text !== '' && (JSON.parse(text.split('\n')[0] as string) as { values: number[] }).values;
+  });
+  assert.deepEqual(found, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
