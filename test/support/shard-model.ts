@@ -246,9 +246,11 @@ export class ShardModel {
   }
 }
 
-/** Block files are only read: closing them changes nothing, and thousands of histories must not use up the descriptors. */
+/** Closing these files writes nothing, and thousands of histories must not use up the descriptors. */
 function crash(shard: TsdbShard): void {
   shard.head.abandon();
+  shard.exemplarStore.close();
+  shard.metadataStore.close();
   shard.blocks.close();
 }
 
