@@ -54,7 +54,7 @@ export interface Engine {
    * From the next append on, what a tenant gets is also written to the shards' outgoing queues, which remove their own oldest segments
    * beyond `bytesMax` per shard; null ends the queues and removes them.
    */
-  setForward?(queue: { tenant: TenantId; bytesMax: number } | null): Promise<void>;
+  setForward?(queue: { tenant: TenantId; bytesMax: number; overrunBytes: number } | null): Promise<void>;
   /** Where PromQL queries of the default tenant look besides the own storage. */
   setRemoteRead?(settings: RemoteReadSettings): Promise<void>;
   /** Threads besides the main one. */

@@ -25,8 +25,12 @@ export interface RemoteWriterOptions {
 }
 
 const RESTART_MS = 1000;
-/** Of the queue's bound; beyond it the shards themselves remove segments, which they do only if nobody else does. */
+/**
+ * Of the queue's bound; beyond it and some seconds' writes the shards themselves remove segments. They cannot tell who misses what,
+ * so this is only for a sending thread that stands still.
+ */
 const OVERRUN = 2;
+const OVERRUN_SLACK_BYTES = 64 * 1024 * 1024;
 
 export class RemoteWriter {
   private readonly options: RemoteWriterOptions;
@@ -88,8 +92,9 @@ export class RemoteWriter {
       rmSync(join(this.options.dataDir, 'remote-write'), { recursive: true, force: true });
       return;
     }
-    const bytesMax = (settings.queue.bytesMax / this.options.shards) * OVERRUN;
-    await this.engine?.setForward?.({ tenant: DEFAULT_TENANT, bytesMax });
+    const bytesMax = settings.queue.bytesMax / this.options.shards;
+    const overrunBytes = bytesMax * OVERRUN + OVERRUN_SLACK_BYTES;
+    await this.engine?.setForward?.({ tenant: DEFAULT_TENANT, bytesMax, overrunBytes });
     this.startThread();
     await this.thread?.rpc.call('configure', settings);
   }

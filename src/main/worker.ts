@@ -82,7 +82,7 @@ function mainHandlers(runtime: ShardRuntime): RpcHandlers {
     limits: (limits: LimitsConfig) => runtime.admission.replaceLimits(limits),
     metrics: () => runtime.metricsSnapshot(),
     setRemoteRead: (a: RemoteReadSettings) => runtime.remoteRead.configure(a),
-    setForward: (a: { tenant: TenantId; bytesMax: number } | null) => runtime.shard.setForward(a),
+    setForward: (a: { tenant: TenantId; bytesMax: number; overrunBytes: number } | null) => runtime.shard.setForward(a),
     close: () => runtime.close(),
   };
   return {

@@ -267,7 +267,7 @@ export class TsdbShard extends ShardSource {
   }
 
   /** Keeps an outgoing queue of at most about `bytesMax` bytes from now on; null ends it and removes what is in it. */
-  setForward(queue: { tenant: TenantId; bytesMax: number } | null): void {
+  setForward(queue: { tenant: TenantId; bytesMax: number; overrunBytes: number } | null): void {
     if (queue === null) {
       this.head.setTap(null);
       this.forwardTap?.remove();
@@ -276,15 +276,15 @@ export class TsdbShard extends ShardSource {
       return;
     }
     if (this.forwardTap !== null) {
-      this.forwardTap.bytesMax = queue.bytesMax;
+      this.forwardTap.bytesMax = queue.overrunBytes;
       return;
     }
     this.forwardTap = new ForwardTap({
       files: nodeFiles,
       dir: forwardDir(this.options.dir),
       tenant: queue.tenant,
-      bytesMax: queue.bytesMax,
-      segmentBytesMax: Math.min(FORWARD_SEGMENT_BYTES_MAX, Math.max(1 << 16, Math.floor(queue.bytesMax / 16))),
+      bytesMax: queue.overrunBytes,
+      segmentBytesMax: Math.min(FORWARD_SEGMENT_BYTES_MAX, Math.max(1 << 16, Math.floor(queue.bytesMax / 8))),
       sync: this.options.walSync === 'always',
       labelsOf: ref => this.head.labelsOf(ref),
       now: () => this.options.clock.now(),
