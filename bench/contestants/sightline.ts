@@ -36,9 +36,12 @@ export function sightline(options: SightlineOptions): Contestant {
         command: node,
         args: [...profile, cli, 'serve', '--admin-api', '--data-dir', data, '--http', '127.0.0.1:0', ...options.flags],
         // Variables, not flags: older checkouts do not know them, and only say so.
-        env: { SIGHTLINE_OTLP_GRPC: 'off', SIGHTLINE_OTLP_HTTP: 'off' },
-        // As `npm start` does.
-        env: { NODE_COMPILE_CACHE: join(options.root, 'node_modules', '.cache', 'sightline') },
+        env: {
+          SIGHTLINE_OTLP_GRPC: 'off',
+          SIGHTLINE_OTLP_HTTP: 'off',
+          // As `npm start` does.
+          NODE_COMPILE_CACHE: join(options.root, 'node_modules', '.cache', 'sightline'),
+        },
         urlFrom: /(http:\/\/127\.0\.0\.1:\d+)/,
         readyPath: '/-/ready',
         writePath: '/api/v1/write',

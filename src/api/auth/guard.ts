@@ -104,8 +104,8 @@ function refuse(request: FastifyRequest, reply: FastifyReply, error: unknown): P
   if (!(error instanceof AuthError)) return sendError(request, reply, error);
   // What is left of a body is not read.
   reply.header('connection', 'close');
-  // Basic first: browsers then ask for user and password.
-  if (error.status === 401) reply.header('www-authenticate', 'Basic realm="Sightline", charset="UTF-8", Bearer');
+  // Basic alone, so that browsers ask for user and password; senders of tokens need no challenge.
+  if (error.status === 401) reply.header('www-authenticate', 'Basic realm="Sightline", charset="UTF-8"');
   if (error.retryAfterS > 0) reply.header('retry-after', String(error.retryAfterS));
   return sendJson(request, reply, error.status, errorBody(new ApiError('forbidden', error.message)));
 }
