@@ -7,6 +7,7 @@
 import type { RawSeries } from '../../../contracts/leaf-source.ts';
 import type { ProtobufWriter } from '../../../lib/protobuf.ts';
 import type { FloatHistogram } from '../../../model/histogram.ts';
+import { writeHistogram } from '../../../model/histogram-wire.ts';
 import type { Labels } from '../../../model/labels.ts';
 import { encodeHistogramChunk, goesAsIntegers, histogramChunkEnd } from './histogram-chunk.ts';
 import { CHUNK_SAMPLES_MAX, encodeXorChunk } from './xor-chunk.ts';
@@ -34,7 +35,7 @@ export function writeTimeSeries(w: ProtobufWriter, field: number, series: RawSer
     w.close(sample);
   }
   series.histograms.forEach((h, i) => {
-    writeHistogramMessage(w, 4, h, series.histogramTimestamps[i] as number);
+    writeHistogram(w, 4, series.histogramTimestamps[i] as number, 0, h);
   });
   w.close(start);
 }
@@ -111,39 +112,4 @@ function writeLabelPairs(w: ProtobufWriter, labels: Labels): void {
     w.string(2, labels[i + 1] as string);
     w.close(at);
   }
-}
-
-/** prometheus.Histogram: integer histograms with delta-coded buckets, float ones with absolute counts. */
-function writeHistogramMessage(w: ProtobufWriter, field: number, h: FloatHistogram, timestampMs: number): void {
-  const start = w.begin(field);
-  if (h.integer) w.varint(1, h.count);
-  else w.double(2, h.count);
-  w.double(3, h.sum);
-  w.zigzag(4, h.schema);
-  w.double(5, h.zeroThreshold);
-  if (h.integer) w.varint(6, h.zeroCount);
-  else w.double(7, h.zeroCount);
-  writeSpans(w, 8, h.negativeSpans);
-  if (h.integer) w.packedZigzags(9, deltas(h.negativeBuckets));
-  else w.packedDoubles(10, h.negativeBuckets);
-  writeSpans(w, 11, h.positiveSpans);
-  if (h.integer) w.packedZigzags(12, deltas(h.positiveBuckets));
-  else w.packedDoubles(13, h.positiveBuckets);
-  w.varint(14, h.counterResetHint);
-  w.varint(15, timestampMs);
-  w.packedDoubles(16, h.customValues);
-  w.close(start);
-}
-
-function writeSpans(w: ProtobufWriter, field: number, spans: readonly number[]): void {
-  for (let i = 0; i < spans.length; i += 2) {
-    const at = w.begin(field);
-    w.zigzag(1, spans[i] as number);
-    w.varint(2, spans[i + 1] as number);
-    w.close(at);
-  }
-}
-
-function deltas(counts: readonly number[]): number[] {
-  return counts.map((c, i) => (i === 0 ? c : c - (counts[i - 1] as number)));
 }
